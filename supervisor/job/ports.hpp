@@ -1,0 +1,232 @@
+// What the supervisor's core needs from the rest of the house, and what the rest may ask of it. Interfaces live here,
+// with their consumer, so that a fake needs only this header. All calls happen on the supervisor's one thread, and
+// every callback is called on it later or at once, exactly once, unless its callee is destroyed first.
+
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include "supervisor/job/job.hpp"
+
+namespace bulkhead {
+
+/// Names one attempt of one job for ever: never used twice within a state directory. On the wire it is
+/// protocol::Run.
+using RunNumber = std::uint64_t;
+
+/// A child, in the order the pool started them; never reused within a supervisor's life.
+using WorkerNumber = std::uint32_t;
+
+class Clock {
+ public:
+  virtual ~Clock() = default;
+  virtual Instant now() const = 0;
+};
+
+// ---- the journal ---------------------------------------------------------------------------------------------------
+
+/// One line of what the journal knew when it was opened.
+struct Recovered {
+  Job job;
+  int attempts = 0;                ///< counted so far
+  RunNumber run = 0;               ///< of the attempt that was under way, 0 if none was
+  std::int64_t started_ms = 0;     ///< of that attempt
+  std::string worker_id;           ///< of that attempt
+  std::optional<Outcome> outcome;  ///< finished, but not settled: deliver it
+  Payload checkpoint;              ///< the newest, or none
+};
+
+/// What `lookup` finds of a job that has left the core.
+struct Remembered {
+  Job job;
+  Outcome outcome;
+};
+
+/// The durable record. Each write calls back when it is as durable as configured; an error means it is not, and the
+/// caller decides. Writes of one job become durable in the order they were made.
+class Journal {
+ public:
+  using Written = std::function<void(std::error_code)>;
+
+  virtual ~Journal() = default;
+  virtual void accept(const Job& job, Written written) = 0;
+  virtual void start(const Job& job, RunNumber run, int attempt, std::string_view worker_id, std::int64_t started_ms,
+                     Written written) = 0;
+  /// The run was handed back unentered, or is to be tried again: the job is queued again. `counted`: the attempt
+  /// stays counted.
+  virtual void requeue(const Job& job, RunNumber run, bool counted) = 0;
+  virtual void finish(const Job& job, const Outcome& outcome, Written written) = 0;
+  /// The outcome was taken by whoever asked for the job.
+  virtual void settle(const Job& job) = 0;
+  virtual void chunk(const Job& job, RunNumber run, std::uint32_t number, Payload chunk, Written written) = 0;
+  virtual void progress(const Job& job, Payload progress) = 0;
+  virtual void checkpoint(const Job& job, RunNumber run, Payload data, Written written) = 0;
+  /// A finished job whose retention has not ended.
+  virtual void lookup(std::string_view id, std::function<void(std::optional<Remembered>)> found) = 0;
+  /// Forgets a job and all that hangs on it.
+  virtual void forget(std::string_view id) = 0;
+  /// Writes waiting to become durable: the caller's sign to slow down.
+  virtual std::size_t backlog() const = 0;
+};
+
+// ---- the pool ------------------------------------------------------------------------------------------------------
+
+/// What to run where. The strings and payloads are shared, not copied.
+struct Assignment {
+  WorkerNumber worker = 0;
+  RunNumber run = 0;
+  const Job* job = nullptr;
+  int attempt = 1;
+  Payload checkpoint;
+};
+
+enum class StopReason : std::uint8_t { Cancel = 1, Timeout = 2, Drain = 3 };
+
+/// The children, as the core commands them. Unknown runs and workers are ignored: they may have ended meanwhile.
+class Workers {
+ public:
+  virtual ~Workers() = default;
+  virtual void send(const Assignment& assignment) = 0;
+  virtual void cancel(RunNumber run, StopReason reason) = 0;
+  virtual void recall(RunNumber run) = 0;
+  /// Everything of this run up to `seq` is safe: the child may forget it, and send more.
+  virtual void acknowledge(RunNumber run, std::uint32_t seq) = 0;
+  /// Steps of the ladder for a child whose run does not stop. Each ends in WorkersListener::died.
+  virtual void terminate(WorkerNumber worker) = 0;
+  virtual void kill(WorkerNumber worker, std::string reason) = 0;
+  /// A clean child in this one's place: it and everything it started is ended.
+  virtual void refresh(WorkerNumber worker) = 0;
+};
+
+/// What the handler's process was doing with a run when it died.
+struct Casualty {
+  RunNumber run = 0;
+  bool entered = false;  ///< false: a bystander, handed out but never started
+  Payload error;         ///< entered: the crash record, a JSON string
+  std::string error_type;
+};
+
+/// One line a child wrote or logged.
+struct LogLine {
+  RunNumber run = 0;  ///< 0: outside any job
+  std::string_view worker_id;
+  int level = 2;  ///< 0 trace … 4 error (protocol::Level)
+  std::string_view stream;  ///< "stdout", "stderr" or "log"
+  std::string_view text;
+};
+
+/// The children, as the core hears of them. Implemented by the core. Payloads may be kept.
+class WorkersListener {
+ public:
+  virtual ~WorkersListener() = default;
+  /// A child is set up (or changed its mind): it runs up to `concurrency` jobs at once, and may be handed
+  /// `window` more than that.
+  virtual void ready(WorkerNumber worker, std::string_view worker_id, int concurrency, int window) = 0;
+  /// The child takes no further jobs (it is being refreshed, recycled or drained); its runs go on. died() follows.
+  virtual void retiring(WorkerNumber worker) = 0;
+  virtual void started(RunNumber run) = 0;
+  virtual void progress(RunNumber run, Payload value) = 0;
+  /// Number `seq` of this run's reliable messages; to be acknowledged when it was taken.
+  virtual void chunk(RunNumber run, std::uint32_t seq, Payload value) = 0;
+  virtual void checkpoint(RunNumber run, std::uint32_t seq, Payload data) = 0;
+  virtual void succeeded(RunNumber run, std::uint32_t seq, Payload output, std::chrono::microseconds run_time,
+                         bool refresh) = 0;
+  virtual void failed(RunNumber run, std::uint32_t seq, Payload error, Payload output,
+                      std::chrono::microseconds run_time, bool refresh) = 0;
+  virtual void handed_back(RunNumber run, std::uint32_t seq) = 0;
+  virtual void log(const LogLine& line) = 0;
+  /// The child is gone and its socket read to the end; every run it still held is named.
+  virtual void died(WorkerNumber worker, std::span<const Casualty> casualties) = 0;
+  /// Too many set-ups failed in a row. `never_ready`: no child ever became ready.
+  virtual void unhealthy(std::string reason, bool never_ready) = 0;
+  virtual void healthy() = 0;
+};
+
+// ---- where jobs come from ------------------------------------------------------------------------------------------
+
+enum class Refusal : std::uint8_t { None, Full, Duplicate, Draining, StoreUnavailable };
+
+/// The answer to a submission. `refusal == None` means: durable, and it will end exactly once.
+struct Accepted {
+  Refusal refusal = Refusal::None;
+  std::string reason;
+};
+
+/// The core, as a source speaks to it.
+class Intake {
+ public:
+  virtual ~Intake() = default;
+  virtual void submit(Job job, std::function<void(Accepted)> answered) = 0;
+  /// False when the job is not known (any more). Otherwise its report will come, usually with Status::Cancelled.
+  virtual bool cancel(std::string_view id) = 0;
+  /// Cancels all queued jobs; returns how many.
+  virtual std::size_t purge() = 0;
+};
+
+/// Where jobs come from and results go back to. Implemented per source; called by the core.
+class Source {
+ public:
+  virtual ~Source() = default;
+  /// So many further jobs could start at once now. Called when the number changes.
+  virtual void room(int jobs) = 0;
+  virtual void started(const Job& job, std::string_view worker_id, std::int64_t started_ms, int attempt) = 0;
+  /// The attempt was lost; the job waits for its next.
+  virtual void requeued(const Job& job) = 0;
+  virtual void progress(const Job& job, Payload value) = 0;
+  /// `taken` is called when another chunk may come: the source's way to slow a handler down.
+  virtual void chunk(const Job& job, std::uint32_t number, Payload value, std::function<void()> taken) = 0;
+  /// The end. `settled` is called when whoever asked has it (or never will).
+  virtual void report(const Job& job, const Outcome& outcome, std::function<void()> settled) = 0;
+  virtual void log(const Job& job, const LogLine& line) = 0;
+};
+
+// ---- the endpoint, as HTTP asks it ---------------------------------------------------------------------------------
+
+/// What clients see of one job.
+struct JobView {
+  std::string_view id;
+  Status status = Status::InQueue;
+  std::int64_t submitted_ms = 0;
+  std::int64_t started_ms = 0;    ///< 0: not yet
+  std::int64_t finished_ms = 0;   ///< 0: not yet
+  std::int64_t execution_ms = 0;
+  std::string_view worker_id;
+  int attempts = 0;
+  Payload output;  ///< final output, or the latest progress while it runs
+  Payload error;
+};
+
+/// RunPod's /health.
+struct HealthView {
+  struct { std::int64_t completed = 0, failed = 0, in_progress = 0, in_queue = 0, retried = 0; } jobs;
+  struct { int idle = 0, initializing = 0, ready = 0, running = 0, throttled = 0, unhealthy = 0; } workers;
+};
+
+/// The queue on this machine, as the HTTP routes use it. Implemented by source/.
+class Endpoint {
+ public:
+  virtual ~Endpoint() = default;
+  virtual void submit(Job job, std::function<void(Accepted)> answered) = 0;
+  /// Calls back with the job's view now, or nullptr when it is unknown. The view is valid during the call only
+  /// (its payloads may be kept). May look into the journal first.
+  using Seen = std::function<void(const JobView*)>;
+  virtual void status(std::string_view id, Seen seen) = 0;
+  /// Like status, but waits up to `wait` for a final state. The returned number may be given to `stop_waiting`.
+  virtual std::uint64_t wait(std::string_view id, milliseconds wait, Seen seen) = 0;
+  /// The caller has gone away: its callback will not be called.
+  virtual void stop_waiting(std::uint64_t waiter) = 0;
+  /// Unread chunks (each given once), with the job's view.
+  virtual void stream(std::string_view id, std::function<void(const JobView*, std::vector<Payload>)> seen) = 0;
+  enum class CancelResult : std::uint8_t { Unknown, AlreadyFinal, Cancelled };
+  virtual CancelResult cancel(std::string_view id) = 0;
+  virtual std::size_t purge() = 0;
+  virtual HealthView health() const = 0;
+};
+
+}  // namespace bulkhead
