@@ -50,7 +50,8 @@ typedef enum bh_event_kind {
   BH_EVENT_JOB = 1,    /* `job` is entered now: from here on a death counts against it */
   BH_EVENT_CANCEL = 2, /* `job` should stop; its stop flag is set already */
   BH_EVENT_CREDIT = 3, /* `job`, which met BH_AGAIN, may send chunks again */
-  BH_EVENT_STOP = 4    /* no more jobs will come: finish what runs, then bh_close and exit 0 */
+  BH_EVENT_STOP = 4    /* no more jobs will come: finish what runs, then bh_close and exit 0. Once it was given, every
+                          thread that waits in bh_next, and every later call that finds nothing else, gets it too */
 } bh_event_kind;
 
 typedef struct bh_event {
@@ -69,6 +70,12 @@ typedef struct bh_options {
   const char *sdk;       /* name and version of the binding, for logs; NULL: the C library's own */
   int keep_signals;      /* non-zero: do not install the fatal-signal handlers that write a native stack */
   int cancel_signal;     /* if not 0: on cancel, sent to the thread that took the job (an interpreter's way out of C) */
+  /* If set, called instead of queueing BH_EVENT_CANCEL: a blocking handler's thread is not in bh_next to see one. Once per
+   * run at most, on a thread of the library's, after bh_job_stopping was set; also (BH_STOP_DRAIN) for every run still open
+   * when the supervisor is lost. It must be quick. `job` stays valid for the call: bh_job_done and bh_job_failed of that
+   * job wait for it to return, so it must not give the result itself; any other call on the job is fine. */
+  void (*on_stop)(bh_job *job, bh_stop_reason reason, void *user);
+  void *on_stop_user;
 } bh_options;
 
 /* Non-zero when a supervisor started this process (BULKHEAD_SOCKET is set). */
