@@ -5,6 +5,8 @@
 
 #pragma once
 
+#include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -13,10 +15,12 @@
 
 namespace bulkhead::protocol {
 
-/// Limits a reader enforces before it allocates anything.
+/// Limits a reader enforces before it allocates anything, in bytes.
 struct Limits {
-  std::uint64_t max_body = 20 << 20;
-  std::uint64_t max_chunk = 1 << 20;
+  std::uint64_t max_body = 20 << 20;  ///< one output, error, progress or checkpoint
+  std::uint64_t max_chunk = 1 << 20;  ///< one streamed output
+  std::uint64_t max_input =
+      256 << 20;  ///< a job's input. The supervisor limits it at its door; this bounds a broken peer
 };
 
 /// Why a message was not understood. `run` is the run it belongs to where that much could be read, else 0: only that
@@ -42,8 +46,8 @@ Bodies bodies(const ToChild& message);
 
 /// Decodes one multipart message. `body` views and all string_views of the result point into the arguments, which
 /// must outlive it.
-std::variant<FromChild, DecodeError> decode_from_child(std::string_view envelope, std::span<const std::string_view> body,
-                                                       const Limits& limits);
+std::variant<FromChild, DecodeError> decode_from_child(std::string_view envelope,
+                                                       std::span<const std::string_view> body, const Limits& limits);
 std::variant<ToChild, DecodeError> decode_to_child(std::string_view envelope, std::span<const std::string_view> body,
                                                    const Limits& limits);
 

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <variant>
 
@@ -9,12 +10,19 @@
 
 namespace bulkhead::protocol {
 
-/// The version to speak with a child that offered `hello`, or why there is none.
+/// A range of protocol versions, both ends included.
+struct Versions {
+  std::uint32_t oldest = kOldestVersion;
+  std::uint32_t newest = kVersion;
+};
+
+/// The version to speak with a child that offered `hello`, or why there is none. The text is for the person who started
+/// the child: it names both ranges and what to do.
 struct Refusal {
   RefuseReason reason = RefuseReason::Malformed;
   std::string text;
 };
-std::variant<std::uint32_t, Refusal> negotiate(const Hello& hello);
+std::variant<std::uint32_t, Refusal> negotiate(const Hello& hello, Versions ours = {});
 
 /// Sequence check of reliable messages, one per run and side that receives.
 class Sequence {

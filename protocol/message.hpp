@@ -33,6 +33,17 @@ inline constexpr std::uint32_t kOldestVersion = 1;
 inline constexpr std::size_t kMaxJobId = 256;
 /// Envelopes are small; only bodies are large.
 inline constexpr std::size_t kMaxEnvelope = 64 * 1024;
+/// Jobs a child may run at once, and the longest list of runs in a message: those, those in the dispatch window, and
+/// some that are over but not yet acknowledged.
+inline constexpr std::uint32_t kMaxConcurrency = 1000;
+inline constexpr std::size_t kMaxRuns = 1100;
+/// A hello that names kMaxRuns runs with the longest ids does not fit an ordinary envelope.
+inline constexpr std::size_t kMaxHelloEnvelope = kMaxRuns * (kMaxJobId + 32) + 1024;
+/// Bytes of RunJob::extra. Large things belong into the input.
+inline constexpr std::size_t kMaxExtra = 32 * 1024;
+/// Bytes of Hello::sdk and Welcome::worker_id, and of Refuse::text.
+inline constexpr std::size_t kMaxName = 256;
+inline constexpr std::size_t kMaxRefuseText = 4096;
 /// Bytes of one log line; the SDK cuts longer ones and says so.
 inline constexpr std::size_t kMaxLogLine = 8 * 1024;
 
@@ -144,11 +155,11 @@ struct Welcome {
   std::uint32_t version = kVersion;
   std::string_view worker_id;
   std::uint32_t heartbeat_ms = 1000;
-  std::uint32_t chunk_window = 64;                 ///< unacknowledged chunks per run
-  std::uint64_t chunk_window_bytes = 4 << 20;      ///< … and their bytes (one chunk is always allowed)
-  std::uint64_t max_body = 20 << 20;               ///< bytes of one output, error, progress or checkpoint
-  std::uint64_t max_chunk = 1 << 20;               ///< bytes of one chunk
-  std::uint64_t orphan_timeout_ms = 0;             ///< how long to go on without a supervisor; 0: not at all
+  std::uint32_t chunk_window = 64;             ///< unacknowledged chunks per run
+  std::uint64_t chunk_window_bytes = 4 << 20;  ///< … and their bytes (one chunk is always allowed)
+  std::uint64_t max_body = 20 << 20;           ///< bytes of one output, error, progress or checkpoint
+  std::uint64_t max_chunk = 1 << 20;           ///< bytes of one chunk
+  std::uint64_t orphan_timeout_ms = 0;         ///< how long to go on without a supervisor; 0: not at all
   std::vector<Acked> seen;  ///< of the held runs, what arrived; a held run not named here is not wanted any more
 };
 
@@ -197,8 +208,8 @@ struct Stop {
   std::uint64_t grace_ms = 0;
 };
 
-using FromChild = std::variant<Hello, Ready, Started, Progress, Chunk, Log, Checkpoint, Done, Failed, HandBack,
-                               Heartbeat>;
+using FromChild =
+    std::variant<Hello, Ready, Started, Progress, Chunk, Log, Checkpoint, Done, Failed, HandBack, Heartbeat>;
 using ToChild = std::variant<Welcome, Refuse, RunJob, Cancel, Recall, Ack, Stop>;
 
 }  // namespace bulkhead::protocol
