@@ -20,7 +20,7 @@ namespace bulkhead {
 /// protocol::Run.
 using RunNumber = std::uint64_t;
 
-/// A child, in the order the pool started them; never reused within a supervisor's life.
+/// A child: 1, 2, 3 … in the order the pool started them; never reused within a supervisor's life.
 using WorkerNumber = std::uint32_t;
 
 class Clock {

@@ -1,0 +1,146 @@
+// The core: every job the supervisor has, from its acceptance until its outcome was delivered.
+//
+// It joins the lifecycle table, the scheduler and the deadlines, and carries their effects out through the ports. It is
+// as pure as they are: no sockets, no threads, no clock but the one it is given; tests drive it with fakes. One thread.
+//
+// Re-entrance: a port may call back at once, from within the call (the memory journal does). So a record is never
+// touched after an effect that can end it, and jobs are handed out from one place (`pump`), which does not nest.
+
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "supervisor/job/deadlines.hpp"
+#include "supervisor/job/lifecycle.hpp"
+#include "supervisor/job/ports.hpp"
+#include "supervisor/job/scheduler.hpp"
+
+namespace bulkhead {
+
+struct DispatcherOptions {
+  std::size_t queue_max = 1'000'000;      ///< jobs that wait; more are refused
+  milliseconds stop_time{5'000};          ///< between the stop token and SIGTERM
+  milliseconds terminate_time{2'000};     ///< between SIGTERM and SIGKILL
+  milliseconds kill_time{5'000};          ///< before SIGKILL is sent again
+  int bystander_max = 3;                  ///< times an unentered job is given back uncounted after a death
+  milliseconds retry_backoff_min{200};    ///< doubled with every attempt, with full jitter
+  milliseconds retry_backoff_max{30'000};
+};
+
+class Dispatcher final : public Intake, public WorkersListener {
+ public:
+  struct Counts {
+    std::int64_t completed = 0, failed = 0, cancelled = 0, timed_out = 0, retried = 0;
+    std::int64_t queued = 0, running = 0;
+  };
+
+  /// `reserve_run` gives a number never given before; `random` a uniform number in [0, 1), for jitter.
+  Dispatcher(DispatcherOptions options, const Clock& clock, Journal& journal, Workers& workers,
+             std::function<RunNumber()> reserve_run, std::function<double()> random);
+  ~Dispatcher() override;
+  Dispatcher(const Dispatcher&) = delete;
+  Dispatcher& operator=(const Dispatcher&) = delete;
+
+  /// The source new jobs belong to, and the listener of every log line (job is nullptr outside any).
+  void set_source(Source& source) { source_ = &source; }
+  void set_log(std::function<void(const LogLine&, const Job*)> log) { log_ = std::move(log); }
+
+  /// Takes up what the journal knew. Before any submission.
+  void recover(std::vector<Recovered> jobs);
+
+  /// Deadlines: when to call tick next, at the earliest.
+  std::optional<std::chrono::steady_clock::time_point> wake_at() const;
+  void tick();
+
+  /// No more submissions and no more starts; what waits, waits for the next supervisor.
+  void drain();
+  /// The grace is over: runs still out are told to stop, and put on the ladder.
+  void stop_runs();
+  /// Runs held by children or being made durable. Zero, after drain(): nothing would be lost by ending.
+  std::size_t unfinished() const { return out_; }
+
+  Counts counts() const;
+
+  // Intake
+  void submit(Job job, std::function<void(Accepted)> answered) override;
+  bool cancel(std::string_view id) override;
+  std::size_t purge() override;
+
+  // WorkersListener
+  void ready(WorkerNumber worker, std::string_view worker_id, int concurrency, int window) override;
+  void retiring(WorkerNumber worker) override;
+  void started(RunNumber run) override;
+  void progress(RunNumber run, Payload value) override;
+  void chunk(RunNumber run, std::uint32_t seq, Payload value) override;
+  void checkpoint(RunNumber run, std::uint32_t seq, Payload data) override;
+  void succeeded(RunNumber run, std::uint32_t seq, Payload output, std::chrono::microseconds run_time,
+                 bool refresh) override;
+  void failed(RunNumber run, std::uint32_t seq, Payload error, Payload output, std::chrono::microseconds run_time,
+              bool refresh) override;
+  void handed_back(RunNumber run, std::uint32_t seq) override;
+  void log(const LogLine& line) override;
+  void died(WorkerNumber worker, std::span<const Casualty> casualties) override;
+  void unhealthy(std::string reason, bool never_ready) override;
+  void healthy() override;
+
+  /// Why the pool is unhealthy, or empty.
+  const std::string& pool_trouble() const { return pool_trouble_; }
+
+ private:
+  enum class Why : std::uint8_t { None, Cancel, Timeout, Expired, Drain };
+  struct Record;
+  struct Worker {
+    std::string id;
+    int open = 0;  ///< runs it holds, and outcomes of its runs not yet durable
+    bool refresh = false;
+  };
+
+  void on(Record& record, Event event);
+  void carry_out(Record& record, Effect effects);
+  void conclude(Record& record, Event event);
+  void conclude_stopped(Record& record, Event event);
+  void assign(const Scheduler::Pair& pair);
+  void send(Record& record);
+  void release(Record& record);
+  void leave(Record& record);
+  void enqueue(Record& record, bool first);
+  void write_start(Record& record);
+  void write_finish(Record& record);
+  void finish_written(Record& record);
+  void report(Record& record);
+  void answered(RunNumber run, std::uint32_t seq, Outcome outcome, std::chrono::microseconds run_time, bool refresh);
+  void want_stop(Record& record, Why why);
+  void arm(Record& record);
+  void pump();
+  Record* find(RunNumber run);
+  void forget(Record& record);
+  Record& add(Job job);
+
+  DispatcherOptions options_;
+  const Clock& clock_;
+  Journal& journal_;
+  Workers& workers_;
+  std::function<RunNumber()> reserve_run_;
+  std::function<double()> random_;
+  Source* source_ = nullptr;
+  std::function<void(const LogLine&, const Job*)> log_;
+
+  std::unordered_map<std::string_view, std::unique_ptr<Record>> records_;  ///< keys view the records' ids
+  std::unordered_map<RunNumber, Record*> runs_;                            ///< handed out, or being started
+  std::unordered_map<WorkerNumber, Worker> known_workers_;
+  Scheduler scheduler_;
+  Deadlines<Record> deadlines_;
+  Counts counts_;
+  std::size_t out_ = 0;
+  int told_room_ = -1;
+  bool draining_ = false;
+  bool pumping_ = false;
+  std::string pool_trouble_;
+};
+
+}  // namespace bulkhead
