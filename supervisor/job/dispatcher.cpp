@@ -85,7 +85,7 @@ void Dispatcher::submit(Job job, std::function<void(Accepted)> answered) {
 
 bool Dispatcher::cancel(std::string_view id) {
   auto found = records_.find(id);
-  if (found == records_.end()) return false;
+  if (found == records_.end() || is_over(found->second->state)) return false;
   want_stop(*found->second, Why::Cancel);
   pump();
   return true;
@@ -97,6 +97,7 @@ std::size_t Dispatcher::purge() {
     want_stop(static_cast<Record&>(*place), Why::Cancel);
     ++purged;
   }
+  pump();
   return purged;
 }
 
@@ -164,6 +165,8 @@ void Dispatcher::carry_out(Record& record, Effect effects) {
                                     options_.retry_backoff_min * (1 << std::min(record.attempts - 1, 20)));
     record.not_before = clock_.now().mono + std::chrono::duration_cast<milliseconds>(backoff * random_());
   }
+  if (has(effects, Effect::WriteRequeue) || has(effects, Effect::WriteLost))
+    if (record.source) record.source->requeued(record.job);
   if (has(effects, Effect::EnqueueFirst)) enqueue(record, true);
   if (has(effects, Effect::Enqueue)) enqueue(record, false);
   if (has(effects, Effect::SendCancel))

@@ -163,7 +163,7 @@ class Intake {
  public:
   virtual ~Intake() = default;
   virtual void submit(Job job, std::function<void(Accepted)> answered) = 0;
-  /// False when the job is not known (any more). Otherwise its report will come, usually with Status::Cancelled.
+  /// False when the job is not known, or is over already; otherwise it will be reported with Status::Cancelled.
   virtual bool cancel(std::string_view id) = 0;
   /// Cancels all queued jobs; returns how many.
   virtual std::size_t purge() = 0;

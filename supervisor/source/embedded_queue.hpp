@@ -1,0 +1,95 @@
+// The queue on this machine: jobs come in through the Endpoint interface (HTTP), and their states, chunks and outcomes
+// are kept here for whoever asks, until their retention ends.
+//
+// Holds the clients' view of a job only; the decisions are the dispatcher's. A finished job stays in memory while
+// there is room (`kept_max`, `kept_bytes_max`), and is looked up in the journal after that.
+
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "supervisor/job/deadlines.hpp"
+#include "supervisor/job/ports.hpp"
+
+namespace bulkhead {
+
+struct EmbeddedQueueOptions {
+  milliseconds async_retention{30 * 60'000};  ///< of a result asked for by /run
+  milliseconds sync_retention{60'000};        ///< of a result asked for by /runsync
+  std::size_t kept_max = 100'000;             ///< finished jobs in memory
+  std::size_t kept_bytes_max = 256 << 20;     ///< and the bytes of their results
+  std::size_t unread_bytes_max = 64 << 20;    ///< a stream nobody reads is stopped here until somebody does
+};
+
+class EmbeddedQueue final : public Source, public Endpoint {
+ public:
+  EmbeddedQueue(EmbeddedQueueOptions options, const Clock& clock, Intake& intake, Journal& journal,
+                std::function<HealthView()> health);
+  ~EmbeddedQueue() override;
+  EmbeddedQueue(const EmbeddedQueue&) = delete;
+  EmbeddedQueue& operator=(const EmbeddedQueue&) = delete;
+
+  /// A job that was here before the supervisor started.
+  void recovered(const Job& job);
+
+  /// Waiters' deadlines and the ends of retention.
+  std::optional<std::chrono::steady_clock::time_point> wake_at() const;
+  void tick();
+
+  // Endpoint
+  void submit(Job job, std::function<void(Accepted)> answered) override;
+  void status(std::string_view id, Seen seen) override;
+  std::uint64_t wait(std::string_view id, milliseconds wait, Seen seen) override;
+  void stop_waiting(std::uint64_t waiter) override;
+  void stream(std::string_view id, std::function<void(const JobView*, std::vector<Payload>)> seen) override;
+  CancelResult cancel(std::string_view id) override;
+  std::size_t purge() override;
+  HealthView health() const override;
+
+  // Source
+  void room(int) override {}
+  void started(const Job& job, std::string_view worker_id, std::int64_t started_ms, int attempt) override;
+  void requeued(const Job& job) override;
+  void progress(const Job& job, Payload value) override;
+  void chunk(const Job& job, std::uint32_t number, Payload value, std::function<void()> taken) override;
+  void report(const Job& job, const Outcome& outcome, std::function<void()> settled) override;
+  void log(const Job&, const LogLine&) override {}
+
+ private:
+  struct Entry;
+  struct Waiter;
+  struct Kept {
+    std::chrono::steady_clock::time_point until;
+    std::string id;
+    std::uint64_t born;  ///< tells this entry from a later one of the same id
+  };
+
+  Entry& add(const Job& job);
+  Entry* find(std::string_view id);
+  void finish(Entry& entry);
+  void wake(Entry& entry);
+  void keep(Entry& entry);
+  void drop(const Kept& kept);
+  void look_up(std::string_view id, Seen seen);
+
+  EmbeddedQueueOptions options_;
+  const Clock& clock_;
+  Intake& intake_;
+  Journal& journal_;
+  std::function<HealthView()> health_;
+  std::unordered_map<std::string_view, std::unique_ptr<Entry>> entries_;  ///< keys view the entries' ids
+  std::unordered_map<std::uint64_t, std::unique_ptr<Waiter>> waiters_;
+  Deadlines<Waiter> waiting_;
+  std::deque<Kept> kept_async_, kept_sync_;  ///< finished, in the order their retention ends
+  std::size_t kept_bytes_ = 0;
+  std::uint64_t last_waiter_ = 0;
+  std::uint64_t born_ = 0;
+};
+
+}  // namespace bulkhead
