@@ -1,0 +1,36 @@
+// The crash file: what a child's fatal-signal handler leaves behind, for the supervisor to read and to symbolise.
+//
+// Text, a fact a line, the keyword first; numbers are decimal, addresses hexadecimal with 0x. It is written by a process
+// that is falling apart, with write(2) alone: a reader takes the lines it understands and does without the rest, and may
+// find the file cut off at any byte. `end` says that nothing was.
+//
+//     terminate St13runtime_error: no such model     only before SIGABRT: the mangled type and what() of the exception
+//     signal 11 code 1 addr 0x0 tid 4711 ip 0x55d0c0ffee12 sp 0x7ffd00001230
+//     sender 4242                                    only where a process sent the signal (code <= 0): its pid
+//     thread ocr-worker                              name of the thread
+//     frame 0x55d0c0ffee12                           innermost first; the first is where the signal struck, every
+//     frame 0x55d0c0ffe034                           other one is a return address (the call ends one byte before it)
+//     cut unwinding faulted                          only if the stack could not be followed further, and why
+//     maps
+//     …                                              the bytes of /proc/self/maps
+//     end
+
+#pragma once
+
+#include <cstddef>
+
+namespace bulkhead::protocol::crash_file {
+
+inline constexpr char kTerminate[] = "terminate";
+inline constexpr char kSignal[] = "signal";
+inline constexpr char kSender[] = "sender";
+inline constexpr char kThread[] = "thread";
+inline constexpr char kFrame[] = "frame";
+inline constexpr char kCut[] = "cut";
+inline constexpr char kMaps[] = "maps";
+inline constexpr char kEnd[] = "end";
+
+/// Frames beyond these are left out (and said so with `cut`): a runaway recursion has the same ones over and over.
+inline constexpr std::size_t kMaxFrames = 128;
+
+}  // namespace bulkhead::protocol::crash_file
