@@ -1,0 +1,134 @@
+#include "supervisor/config/help.hpp"
+
+#include "supervisor/config/options.hpp"
+
+namespace bulkhead::config {
+namespace {
+
+constexpr std::string_view kProgram =
+    R"(bulkhead runs job handlers in processes of their own: one may crash, hang or leak, and no job is lost.
+
+Usage:
+  bulkhead run   [options] -- COMMAND…     run the handler once, on its test input, supervised
+  bulkhead serve [options] -- COMMAND…     an endpoint: take jobs over HTTP, keep them, run them
+  bulkhead check [options] [-- COMMAND…]   print every setting in force and where it comes from
+  bulkhead --version
+
+Start here (COMMAND is your handler and its arguments, all that stands behind the two dashes):
+  bulkhead run -- ./handler --test_input '{"input": {"name": "you"}}'
+  bulkhead serve --workers 2 -- ./handler
+  curl http://127.0.0.1:8000/runsync -d '{"input": {"name": "you"}}'
+
+`bulkhead serve --help` explains the options, the settings file and the addresses clients use.
+
+)";
+
+constexpr std::string_view kExitCodes = R"(Exit codes:
+  0   done                               69  no handler process ever became ready
+  1   run: the job failed                71  the machine refused (address or directory in use, …)
+  2   wrong usage                        78  wrong configuration (settings file or environment)
+)";
+
+constexpr std::string_view kSettings =
+    R"(Every option is also an environment variable (--setup-timeout is BULKHEAD_SETUP_TIMEOUT; lists take commas) and a key
+of the settings file (setup-timeout = "5m"; there, command = ["./handler"] may replace COMMAND).
+A flag wins over the environment, the environment over the file. `bulkhead check` shows the result.
+)";
+
+constexpr std::string_view kServeExamples = R"(Examples:
+  bulkhead serve -- ./handler                                   one process, http://127.0.0.1:8000
+  bulkhead serve --workers 4 --spares 1 --retries 2 -- python3 handler.py
+  bulkhead serve --gpus all --workers 2 --config bulkhead.toml
+  curl http://127.0.0.1:8000/run -d '{"input": {"n": 1}}'       answers {"id": …}: then ask /status/{id}
+  curl http://127.0.0.1:8000/health
+
+)";
+
+constexpr std::string_view kRunExamples = R"(Examples:
+  bulkhead run -- ./handler                                     the job is in test_input.json
+  bulkhead run -- ./handler --test_input '{"input": {"n": 1}}'
+  bulkhead run --execution-timeout 10s -- python3 handler.py --test_input '{"input": {}}'
+
+)";
+
+constexpr std::string_view kCheckExamples = R"(Examples:
+  bulkhead check
+  bulkhead check --config bulkhead.toml --workers 4 -- ./handler
+
+)";
+
+std::string_view title(Group group) {
+  switch (group) {
+    case Group::Children: return "Handler processes";
+    case Group::Jobs: return "Jobs";
+    case Group::Endpoint: return "Endpoint";
+    case Group::Limits: return "Limits";
+    case Group::State: return "State";
+    case Group::Talk: return "Messages";
+  }
+  return {};
+}
+
+void add_line(std::string& text, std::string_view left, std::string_view right) {
+  constexpr std::size_t kColumn = 36;
+  text.append("  ").append(left);
+  // What does not fit gets a line of its own, so that the right column stays one.
+  if (left.size() + 2 >= kColumn) {
+    text.append("\n").append(kColumn, ' ');
+  } else {
+    text.append(kColumn - left.size() - 2, ' ');
+  }
+  text.append(right).append("\n");
+}
+
+std::string option_lines(Subcommand subcommand) {
+  const Config defaults;
+  std::string text;
+  std::optional<Group> group;
+  for (const Option& option : options()) {
+    if (option.secret || (subcommand == Subcommand::Run && option.serve_only)) continue;
+    if (group != option.group) {
+      group = option.group;
+      text.append("\n").append(title(*group)).append(":\n");
+    }
+    std::string value = option.show(defaults);
+    std::string help(option.help);
+    if (option.name == "state-dir") value = "$STATE_DIRECTORY or ~/.local/state/bulkhead";
+    if (!value.empty()) help += " [" + value + "]";
+    add_line(text, "--" + std::string(option.name) + " " + std::string(option.value), help);
+  }
+  text += "\nGeneral:\n";
+  add_line(text, "--config FILE", "read settings from a TOML file");
+  add_line(text, "-h, --help", "this text");
+  return text + "\n";
+}
+
+}  // namespace
+
+std::string program_help() { return std::string(kProgram) + std::string(kExitCodes); }
+
+std::string subcommand_help(Subcommand subcommand, bool check) {
+  std::string text;
+  if (check) {
+    text = "Usage: bulkhead check [options] [-- COMMAND…]\n\n"
+           "Prints every setting `bulkhead serve` would use with the same options, environment and file, and where each\n"
+           "comes from. Starts nothing.\n";
+  } else if (subcommand == Subcommand::Serve) {
+    text = "Usage: bulkhead serve [options] -- COMMAND…\n\n"
+           "Keeps handler processes running (COMMAND each) and gives them the jobs that clients send over HTTP, with\n"
+           "RunPod's API: /run, /runsync, /status/{id}, /stream/{id}, /cancel/{id}, /health and the rest, bare or under\n"
+           "/v2/{endpoint}. A job that was accepted is kept until it ended, whatever crashes.\n";
+  } else {
+    text = "Usage: bulkhead run [options] -- COMMAND…\n\n"
+           "Runs the handler in a supervised process on the job of its own --test_input or test_input.json, prints the\n"
+           "result, and ends. A crash of the handler is reported as a failed job.\n";
+  }
+  text += option_lines(subcommand);
+  text += kSettings;
+  text += "\n";
+  text += check ? kCheckExamples : subcommand == Subcommand::Serve ? kServeExamples : kRunExamples;
+  text += kExitCodes;
+  return text;
+}
+
+}  // namespace bulkhead::config

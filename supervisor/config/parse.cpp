@@ -1,0 +1,319 @@
+// From arguments, environment and file to a Config. CLI11 splits the flags; which place wins is decided here, per
+// option, because every value has to remember where it came from.
+
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+
+#include "supervisor/config/config.hpp"
+#include "supervisor/config/file.hpp"
+#include "supervisor/config/help.hpp"
+#include "supervisor/config/options.hpp"
+#include "supervisor/config/units.hpp"
+
+namespace bulkhead::config {
+namespace {
+
+using Texts = std::vector<std::string>;
+
+/// The values of one option in one place.
+struct Given {
+  Texts texts;
+  std::string origin;  ///< "--workers", "BULKHEAD_WORKERS" or "bulkhead.toml:3"
+  int error_code = kUsage;
+};
+
+struct CommandLine {
+  Subcommand subcommand = Subcommand::Serve;
+  bool check = false;
+  std::map<std::string, Texts, std::less<>> flags;
+  Texts command;
+};
+
+Exit usage(std::string problem, const CommandLine& line) {
+  std::string name = line.check ? "check" : line.subcommand == Subcommand::Run ? "run" : "serve";
+  return {kUsage, "bulkhead: " + problem + "\nTry `bulkhead " + name + " --help`.\n"};
+}
+
+std::vector<std::string_view> flag_names(const CommandLine& line) {
+  std::vector<std::string_view> names{"config", "help"};
+  for (const Option& option : options()) {
+    bool hidden = option.secret || (option.serve_only && line.subcommand == Subcommand::Run);
+    if (!hidden) names.push_back(option.name);
+  }
+  return names;
+}
+
+/// What the command line has that no option takes.
+Exit explain_extra(const std::string& extra, const CommandLine& line) {
+  std::string name = line.check ? "check" : line.subcommand == Subcommand::Run ? "run" : "serve";
+  if (!extra.starts_with('-')) {
+    return usage("what is " + extra + "? The handler's command stands behind two dashes: bulkhead " + name +
+                     " [options] -- " + extra,
+                 line);
+  }
+  std::string typed = extra.substr(extra.find_first_not_of('-') == std::string::npos ? 0 : extra.find_first_not_of('-'));
+  typed = typed.substr(0, typed.find('='));
+  for (const Option& option : options()) {
+    if (option.name != typed) continue;
+    if (option.secret) return usage("--" + typed + " is not a flag: set " + option.variable(), line);
+    return usage("--" + typed + " is an option of serve, not of run", line);
+  }
+  auto names = flag_names(line);
+  std::string_view near = nearest(typed, names);
+  std::string hint = near.empty() ? "" : "; did you mean --" + std::string(near) + "?";
+  return usage("unknown option --" + typed + hint, line);
+}
+
+std::variant<CommandLine, Exit> read_command_line(int argc, const char* const* argv) {
+  if (argc < 2) return Exit{kUsage, program_help()};
+  std::string_view verb = argv[1];
+  if (verb == "--help" || verb == "-h" || verb == "help") return Exit{kOk, program_help()};
+  if (verb == "--version" || verb == "version") return Exit{kOk, "bulkhead " BULKHEAD_VERSION "\n"};
+
+  CommandLine line;
+  line.check = verb == "check";
+  line.subcommand = verb == "run" ? Subcommand::Run : Subcommand::Serve;
+  if (verb != "run" && verb != "serve" && !line.check) {
+    return Exit{kUsage, "bulkhead: what is " + std::string(verb) +
+                            "? Say run, serve or check first.\nTry `bulkhead --help`.\n"};
+  }
+
+  // The handler's own arguments are nobody's business: CLI11 never sees what stands behind the first "--".
+  const char* const* dashes = std::find(argv + 2, argv + argc, std::string_view("--"));
+  if (dashes != argv + argc) line.command.assign(dashes + 1, argv + argc);
+
+  CLI::App app;
+  app.set_help_flag("-h,--help", "");
+  app.allow_extras();
+  std::map<std::string, Texts> raw;
+  for (std::string_view name : flag_names(line)) {
+    if (name == "help") continue;
+    std::string flag(name);
+    app.add_option("--" + flag, raw[flag])->expected(1)->allow_extra_args(false)->multi_option_policy(
+        CLI::MultiOptionPolicy::TakeAll);
+  }
+  // CLI11 takes them from the back.
+  Texts reversed(argv + 2, dashes);
+  std::reverse(reversed.begin(), reversed.end());
+  try {
+    app.parse(reversed);
+  } catch (const CLI::CallForHelp&) {
+    return Exit{kOk, subcommand_help(line.subcommand, line.check)};
+  } catch (const CLI::ParseError& error) {
+    return usage(error.what(), line);
+  }
+  if (!app.remaining().empty()) return explain_extra(app.remaining().front(), line);
+  for (auto& [name, texts] : raw) {
+    if (!texts.empty()) line.flags.emplace(name, std::move(texts));
+  }
+  return line;
+}
+
+Texts split_commas(const std::string& text) {
+  Texts parts;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    std::size_t end = std::min(text.find(',', begin), text.size());
+    parts.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return parts;
+}
+
+/// The file's settings by key, its command taken out, or what is wrong with its keys.
+struct File {
+  std::string path;
+  std::map<std::string, Setting, std::less<>> settings;
+  Texts command;
+  int command_line = 0;
+};
+
+std::variant<File, Exit> load(const std::string& path) {
+  auto read = read_file(path);
+  if (auto* problem = std::get_if<std::string>(&read)) return Exit{kBadConfig, "bulkhead: " + *problem + "\n"};
+  File file{.path = path};
+  std::vector<std::string_view> names{"command"};
+  for (const Option& option : options()) {
+    if (!option.secret) names.push_back(option.name);
+  }
+  for (Setting& setting : std::get<std::vector<Setting>>(read)) {
+    std::string where = "bulkhead: " + path + ":" + std::to_string(setting.line) + ": ";
+    if (setting.key == "command") {
+      if (!setting.is_list || setting.texts.empty()) {
+        return Exit{kBadConfig, where + "command: must be an array such as [\"./handler\", \"--fast\"]\n"};
+      }
+      file.command = std::move(setting.texts);
+      file.command_line = setting.line;
+      continue;
+    }
+    if (std::find(names.begin(), names.end(), setting.key) == names.end()) {
+      std::string_view near = nearest(setting.key, names);
+      return Exit{kBadConfig, where + "unknown key " + setting.key +
+                                  (near.empty() ? "; `bulkhead check` lists the keys\n"
+                                                : "; did you mean " + std::string(near) + "?\n")};
+    }
+    file.settings.emplace(setting.key, std::move(setting));
+  }
+  return file;
+}
+
+/// The highest place that gives the option a value.
+std::optional<Given> find(const Option& option, const CommandLine& line, const Environment& environment,
+                          const File& file) {
+  if (auto flag = line.flags.find(option.name); flag != line.flags.end()) {
+    // Said twice, the last word counts, as everywhere.
+    Texts texts = option.list ? flag->second : Texts{flag->second.back()};
+    return Given{std::move(texts), "--" + std::string(option.name), kUsage};
+  }
+  std::string variable = option.variable();
+  if (auto set = environment.find(variable); set != environment.end()) {
+    return Given{option.list ? split_commas(set->second) : Texts{set->second}, variable, kBadConfig};
+  }
+  if (auto setting = file.settings.find(option.name); setting != file.settings.end()) {
+    return Given{setting->second.texts, file.path + ":" + std::to_string(setting->second.line), kBadConfig};
+  }
+  return {};
+}
+
+/// "--workers 0", "BULKHEAD_WORKERS=0" or "bulkhead.toml:3: workers = 0".
+std::string quote(const Option& option, const Given& given) {
+  std::string value;
+  for (const std::string& text : given.texts) value.append(value.empty() ? "" : ",").append(text);
+  if (option.secret || option.name == "worker-env") value = "***";
+  if (given.origin.starts_with("--")) return given.origin + " " + value;
+  if (given.origin.starts_with("BULKHEAD_")) return given.origin + "=" + value;
+  return given.origin + ": " + std::string(option.name) + " = " + value;
+}
+
+/// Where state goes when nobody says: systemd's directory, then XDG's.
+std::optional<Given> default_state_dir(const Environment& environment) {
+  auto get = [&](std::string_view name) -> std::string {
+    auto found = environment.find(name);
+    return found == environment.end() ? std::string() : found->second;
+  };
+  if (std::string dir = get("STATE_DIRECTORY"); !dir.empty()) {
+    // A unit with several state directories lists them with colons between; the first is ours.
+    return Given{{dir.substr(0, dir.find(':'))}, "STATE_DIRECTORY"};
+  }
+  // XDG says that a relative one is to be ignored.
+  if (std::string dir = get("XDG_STATE_HOME"); dir.starts_with('/')) return Given{{dir + "/bulkhead"}, "XDG_STATE_HOME"};
+  if (std::string home = get("HOME"); home.starts_with('/')) return Given{{home + "/.local/state/bulkhead"}, "HOME"};
+  return {};
+}
+
+/// BULKHEAD_* variables that nothing reads: most likely mistyped.
+std::string strange_variables(const Environment& environment) {
+  std::string text;
+  for (auto entry = environment.lower_bound("BULKHEAD_"); entry != environment.end(); ++entry) {
+    const std::string& name = entry->first;
+    if (!name.starts_with("BULKHEAD_")) break;
+    bool known = name == "BULKHEAD_CONFIG" || std::any_of(options().begin(), options().end(), [&](const Option& option) {
+                   return option.variable() == name;
+                 });
+    if (!known) text += "note: " + name + " is set, and no option reads it\n";
+  }
+  return text;
+}
+
+struct Row {
+  std::string name, value, origin;
+};
+
+std::string table(const std::vector<Row>& rows) {
+  std::size_t name_width = 0;
+  std::size_t value_width = 0;
+  for (const Row& row : rows) {
+    name_width = std::max(name_width, row.name.size());
+    value_width = std::max(value_width, std::min<std::size_t>(row.value.size(), 40));
+  }
+  std::string text;
+  for (const Row& row : rows) {
+    text.append(row.name).append(name_width - row.name.size() + 2, ' ');
+    text.append(row.value);
+    text.append(row.value.size() < value_width ? value_width - row.value.size() + 2 : 2, ' ');
+    text.append(row.origin).append("\n");
+  }
+  return text;
+}
+
+/// What only shows when all values are there.
+std::optional<Exit> check_together(const Config& config) {
+  if (config.subcommand != Subcommand::Serve || !config.api_keys.empty()) return {};
+  for (const std::string& listen : config.listen) {
+    if (is_local(listen)) continue;
+    return Exit{kBadConfig, "bulkhead: refusing to listen on " + listen +
+                                " without keys: whoever reaches it could run jobs.\nGive clients keys "
+                                "(--api-key-file FILE or BULKHEAD_API_KEYS), or listen on 127.0.0.1 or unix:/path.\n"};
+  }
+  return {};
+}
+
+}  // namespace
+
+Environment environment_of(const char* const* environ) {
+  Environment environment;
+  for (; *environ != nullptr; ++environ) {
+    std::string_view entry = *environ;
+    std::size_t equals = entry.find('=');
+    if (equals != std::string_view::npos) environment.emplace(entry.substr(0, equals), entry.substr(equals + 1));
+  }
+  return environment;
+}
+
+std::variant<Config, Exit> parse(int argc, const char* const* argv, const Environment& environment) {
+  auto read = read_command_line(argc, argv);
+  if (auto* exit = std::get_if<Exit>(&read)) return std::move(*exit);
+  auto& line = std::get<CommandLine>(read);
+
+  File file;
+  std::string path;
+  if (auto set = environment.find("BULKHEAD_CONFIG"); set != environment.end()) path = set->second;
+  if (auto flag = line.flags.find("config"); flag != line.flags.end()) path = flag->second.back();
+  if (!path.empty()) {
+    auto loaded = load(path);
+    if (auto* exit = std::get_if<Exit>(&loaded)) return std::move(*exit);
+    file = std::move(std::get<File>(loaded));
+  }
+
+  Config config;
+  config.subcommand = line.subcommand;
+  std::vector<Row> rows;
+  for (const Option& option : options()) {
+    auto given = find(option, line, environment, file);
+    if (!given && option.name == "state-dir") given = default_state_dir(environment);
+    if (!given && option.name == "state-dir" && !line.check) {
+      return Exit{kBadConfig, "bulkhead: no place to keep state: HOME is not set either; give --state-dir DIR\n"};
+    }
+    if (given) {
+      std::string problem =
+          given->texts.empty() && !option.list ? "must be one value" : option.set(config, given->texts);
+      if (given->texts.size() > 1 && !option.list) problem = "must be one value, not a list";
+      if (!problem.empty()) {
+        std::string text = quote(option, *given) + ": " + problem;
+        if (given->error_code == kUsage) return usage(std::move(text), line);
+        return Exit{given->error_code, "bulkhead: " + text + "\n"};
+      }
+    }
+    if (option.secret && !given) continue;
+    rows.push_back({std::string(option.name), option.show(config), given ? given->origin : "default"});
+  }
+
+  config.command = line.command.empty() ? file.command : line.command;
+  if (auto exit = check_together(config)) return std::move(*exit);
+  if (line.check) {
+    Row row{"command", "", "not given: serve and run need one behind --"};
+    for (const std::string& word : config.command) row.value.append(row.value.empty() ? "" : " ").append(word);
+    if (!line.command.empty()) row.origin = "behind --";
+    if (line.command.empty() && !file.command.empty()) row.origin = path + ":" + std::to_string(file.command_line);
+    rows.insert(rows.begin(), std::move(row));
+    return Exit{kOk, table(rows) + strange_variables(environment)};
+  }
+  if (config.command.empty()) {
+    return usage("nothing to run: put the handler's command behind two dashes, as in `bulkhead " +
+                     std::string(line.subcommand == Subcommand::Run ? "run" : "serve") + " -- ./handler`",
+                 line);
+  }
+  return config;
+}
+
+}  // namespace bulkhead::config
