@@ -226,7 +226,7 @@ void EmbeddedQueue::keep(Entry& entry) {
   // Who is dropped early is found in the journal from then on. The newest stays, whatever its size.
   while (kept_async_.size() + kept_sync_.size() > 1 &&
          (kept_async_.size() + kept_sync_.size() > options_.kept_max || kept_bytes_ > options_.kept_bytes_max)) {
-    auto& from = kept_async_.empty() || (!kept_sync_.empty() && kept_sync_.size() > 1) ? kept_sync_ : kept_async_;
+    auto& from = kept_sync_.size() > (entry.sync ? 1u : 0u) ? kept_sync_ : kept_async_;
     drop(from.front());
     from.pop_front();
   }

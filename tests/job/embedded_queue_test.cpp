@@ -1,0 +1,163 @@
+// The clients' view: the queue joined to a real dispatcher, with fakes around both.
+
+#include "supervisor/source/embedded_queue.hpp"
+
+#include <gtest/gtest.h>
+
+#include "supervisor/job/dispatcher.hpp"
+#include "tests/job/fakes.hpp"
+
+namespace bulkhead {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::make_job;
+
+class EmbeddedQueueTest : public ::testing::Test {
+ protected:
+  testing::ManualClock clock;
+  testing::FakeJournal journal;
+  testing::FakeWorkers workers;
+  RunNumber last_run = 0;
+  Dispatcher dispatcher{{}, clock, journal, workers, [this] { return ++last_run; }, [] { return 1.0; }};
+  EmbeddedQueueOptions options;
+  std::unique_ptr<EmbeddedQueue> queue;
+
+  void SetUp() override { make(); }
+  void make() {
+    queue = std::make_unique<EmbeddedQueue>(options, clock, dispatcher, journal, [] { return HealthView(); });
+    dispatcher.set_source(*queue);
+  }
+  Accepted submit(Job job) {
+    Accepted answer;
+    job.submitted_ms = clock.now().wall_ms;
+    queue->submit(std::move(job), [&](Accepted accepted) { answer = std::move(accepted); });
+    return answer;
+  }
+  std::optional<Status> status(std::string_view id) {
+    std::optional<Status> status;
+    queue->status(id, [&](const JobView* view) {
+      if (view) status = view->status;
+    });
+    return status;
+  }
+  std::vector<std::string> poll(std::string_view id) {
+    std::vector<std::string> chunks;
+    queue->stream(id, [&](const JobView*, std::vector<Payload> unread) {
+      for (auto& chunk : unread) chunks.emplace_back(chunk.bytes());
+    });
+    return chunks;
+  }
+};
+
+TEST_F(EmbeddedQueueTest, FollowsAJobThroughItsStates) {
+  submit(make_job("a"));
+  EXPECT_EQ(status("a"), Status::InQueue);
+  dispatcher.ready(1, "w0.1", 1, 0);
+  EXPECT_EQ(status("a"), Status::InProgress);
+  dispatcher.progress(1, Payload::of("50"));
+  queue->status("a", [](const JobView* view) { EXPECT_EQ(view->output.bytes(), "50"); });
+  dispatcher.succeeded(1, 1, Payload::of("100"), 1ms, false);
+  queue->status("a", [](const JobView* view) {
+    EXPECT_EQ(view->status, Status::Completed);
+    EXPECT_EQ(view->output.bytes(), "100");
+    EXPECT_EQ(view->worker_id, "w0.1");
+  });
+  EXPECT_FALSE(status("b"));
+}
+
+TEST_F(EmbeddedQueueTest, AWaiterIsCalledOnceAtTheEndOrAtItsDeadline) {
+  dispatcher.ready(1, "w0.1", 1, 0);
+  submit(make_job("a"));
+  std::vector<Status> seen;
+  auto note = [&](const JobView* view) { seen.push_back(view->status); };
+  queue->wait("a", 5s, note);
+  queue->wait("a", 1s, note);
+  std::uint64_t gone = queue->wait("a", 1s, note);
+  queue->stop_waiting(gone);
+  EXPECT_EQ(*queue->wake_at(), clock.now().mono + 1s);
+  clock.advance(1s);
+  queue->tick();
+  EXPECT_EQ(seen, std::vector{Status::InProgress});
+  dispatcher.succeeded(1, 1, Payload::of("1"), 1ms, false);
+  EXPECT_EQ(seen, (std::vector{Status::InProgress, Status::Completed}));
+  queue->wait("a", 5s, note);
+  EXPECT_EQ(seen.size(), 3u);
+}
+
+TEST_F(EmbeddedQueueTest, ACancelledJobIsFinalAtOnceAndStaysSo) {
+  dispatcher.ready(1, "w0.1", 1, 0);
+  submit(make_job("a"));
+  EXPECT_EQ(queue->cancel("a"), Endpoint::CancelResult::Cancelled);
+  EXPECT_EQ(status("a"), Status::Cancelled);
+  dispatcher.succeeded(1, 1, Payload::of("1"), 1ms, false);
+  EXPECT_EQ(status("a"), Status::Cancelled);
+  EXPECT_EQ(queue->cancel("a"), Endpoint::CancelResult::AlreadyFinal);
+  EXPECT_EQ(queue->cancel("b"), Endpoint::CancelResult::Unknown);
+}
+
+TEST_F(EmbeddedQueueTest, EachChunkIsGivenOnceAndUnreadOnesStopTheHandler) {
+  options.unread_bytes_max = 10;
+  make();
+  dispatcher.ready(1, "w0.1", 1, 0);
+  submit(make_job("a"));
+  dispatcher.chunk(1, 1, Payload::of("\"abc\""));
+  EXPECT_EQ(workers.orders.back(), "ack 1 1");
+  dispatcher.chunk(1, 2, Payload::of("\"defgh\""));
+  EXPECT_EQ(workers.orders.back(), "ack 1 1");  // nobody reads: no credit
+  EXPECT_EQ(poll("a"), (std::vector<std::string>{"\"abc\"", "\"defgh\""}));
+  EXPECT_EQ(workers.orders.back(), "ack 1 2");
+  EXPECT_TRUE(poll("a").empty());
+  dispatcher.chunk(1, 3, Payload::of("3"));
+  dispatcher.succeeded(1, 4, Payload::of("[]"), 1ms, false);
+  EXPECT_EQ(poll("a"), std::vector<std::string>{"3"});
+}
+
+TEST_F(EmbeddedQueueTest, ResultsAreKeptForTheirRetentionThenLookedUp) {
+  dispatcher.ready(1, "w0.1", 1, 0);
+  Job sync = make_job("s");
+  sync.sync = true;
+  submit(std::move(sync));
+  submit(make_job("a"));
+  dispatcher.succeeded(1, 1, Payload::of("1"), 1ms, false);
+  dispatcher.succeeded(2, 1, Payload::of("2"), 1ms, false);
+  clock.advance(60s);
+  queue->tick();
+  EXPECT_FALSE(status("s"));
+  EXPECT_EQ(status("a"), Status::Completed);
+  clock.advance(30min);
+  queue->tick();
+  EXPECT_FALSE(status("a"));
+  Remembered known{make_job("a"), Outcome{}};
+  known.outcome.status = Status::Completed;
+  journal.remembered.emplace("a", known);
+  EXPECT_EQ(status("a"), Status::Completed);
+}
+
+TEST_F(EmbeddedQueueTest, MemoryForFinishedJobsIsBounded) {
+  options.kept_max = 3;
+  options.kept_bytes_max = 1000;
+  make();
+  dispatcher.ready(1, "w0.1", 1, 0);
+  for (int i = 0; i < 10; ++i) {
+    Job job = make_job("j" + std::to_string(i));
+    job.sync = i % 2 == 0;
+    submit(std::move(job));
+    dispatcher.succeeded(last_run, 1, Payload::of(std::string(300, '1')), 1ms, false);
+    EXPECT_EQ(status("j" + std::to_string(i)), Status::Completed);
+  }
+  int kept = 0;
+  for (int i = 0; i < 10; ++i) kept += status("j" + std::to_string(i)).has_value();
+  EXPECT_LE(kept, 3);
+}
+
+TEST_F(EmbeddedQueueTest, PurgeCancelsWhatWaitsOnly) {
+  dispatcher.ready(1, "w0.1", 1, 0);
+  for (const char* id : {"a", "b", "c"}) submit(make_job(id));
+  EXPECT_EQ(queue->purge(), 2u);
+  EXPECT_EQ(status("a"), Status::InProgress);
+  EXPECT_EQ(status("b"), Status::Cancelled);
+}
+
+}  // namespace
+}  // namespace bulkhead
