@@ -1,0 +1,115 @@
+#include "supervisor/observe/log.hpp"
+
+#include <chrono>
+#include <cstdio>
+#include <ctime>
+#include <thread>
+#include <utility>
+
+#include <spdlog/async.h>
+#include <spdlog/async_logger.h>
+#include <spdlog/sinks/stdout_sinks.h>
+
+namespace bulkhead::observe {
+namespace {
+
+constexpr std::size_t kQueuedLines = 8192;
+constexpr std::pair<spdlog::level::level_enum, std::string_view> kLevels[] = {{spdlog::level::trace, "trace"},
+                                                                              {spdlog::level::debug, "debug"},
+                                                                              {spdlog::level::info, "info"},
+                                                                              {spdlog::level::warn, "warn"},
+                                                                              {spdlog::level::err, "error"}};
+
+void append_time(std::string& out) {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  std::tm utc{};
+  gmtime_r(&now.tv_sec, &utc);
+  char text[40];
+  std::size_t size = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
+  out.append(text, size);
+  std::snprintf(text, sizeof text, ".%03ldZ", now.tv_nsec / 1'000'000);
+  out += text;
+}
+
+void append_json(std::string& out, std::string_view text) {
+  out += '"';
+  for (char c : text) {
+    if (c == '"' || c == '\\') {
+      (out += '\\') += c;
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      char escaped[8];
+      std::snprintf(escaped, sizeof escaped, "\\u%04x", c);
+      out += escaped;
+    } else {
+      out += c;
+    }
+  }
+  out += '"';
+}
+
+void append_member(std::string& out, std::string_view name, std::string_view text) {
+  if (text.empty()) return;
+  ((out += ",\"") += name) += "\":";
+  append_json(out, text);
+}
+
+}  // namespace
+
+Log::Log(Severity threshold, Format format) : threshold_(threshold), format_(format) {
+  thread_ = std::make_shared<spdlog::details::thread_pool>(kQueuedLines, 1);
+  logger_ = std::make_shared<spdlog::async_logger>("bulkhead", std::make_shared<spdlog::sinks::stderr_sink_mt>(), thread_,
+                                                   spdlog::async_overflow_policy::overrun_oldest);
+  logger_->set_pattern("%v");
+  logger_->set_level(spdlog::level::trace);
+  logger_->flush_on(spdlog::level::trace);
+}
+
+Log::~Log() = default;
+
+std::size_t Log::dropped() const { return thread_->overrun_counter(); }
+
+void Log::flush() {
+  logger_->flush();
+  auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  while (thread_->queue_size() > 0 && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
+
+void Log::write(Severity severity, std::string_view text, std::string_view job_id, std::string_view worker_id) {
+  if (wants(severity)) emit(severity, text, job_id, worker_id, {});
+}
+
+void Log::child(const LogLine& line, const Job* job) {
+  auto severity = line.stream == "log" ? static_cast<Severity>(line.level) : Severity::Info;
+  if (wants(severity)) emit(severity, line.text, job ? std::string_view(job->id) : "", line.worker_id, line.stream);
+}
+
+void Log::emit(Severity severity, std::string_view text, std::string_view job_id, std::string_view worker_id,
+               std::string_view stream) {
+  auto [level, name] = kLevels[static_cast<int>(severity)];
+  std::string out;
+  out.reserve(text.size() + 128);
+  if (format_ == Format::Json) {
+    out += "{\"time\":\"";
+    append_time(out);
+    out += '"';
+    append_member(out, "level", name);
+    append_member(out, "message", text.empty() ? std::string_view(" ") : text);
+    append_member(out, "job_id", job_id);
+    append_member(out, "worker_id", worker_id);
+    append_member(out, "stream", stream);
+    out += '}';
+  } else {
+    append_time(out);
+    (out += ' ') += name;
+    out.append(name.size() < 5 ? 6 - name.size() : 1, ' ');
+    if (!worker_id.empty()) (out += worker_id) += ' ';
+    if (!job_id.empty()) (out += job_id) += ' ';
+    if (!stream.empty() && stream != "log") (out += stream) += ": ";
+    out += text;
+  }
+  logger_->log(level, std::string_view(out));
+}
+
+}  // namespace bulkhead::observe
