@@ -27,8 +27,8 @@ struct BlackBox {
     std::uint32_t reserved;
   };
 
-  std::atomic<std::uint64_t> magic;         ///< written last by whoever creates the file
-  std::atomic<std::uint64_t> pid;           ///< of the process that said hello
+  std::atomic<std::uint64_t> magic;  ///< written last by whoever creates the file
+  std::atomic<std::uint64_t> pid;    ///< of the process that said hello
   std::atomic<Phase> phase;
   std::atomic<std::uint32_t> crash_signal;  ///< set by the fatal-signal handler
   std::atomic<std::int64_t> last_sign_ns;   ///< CLOCK_BOOTTIME of the SDK's last activity

@@ -58,14 +58,10 @@ class BodyReader {
 
   std::uint64_t most(BodyLimit limit) const {
     switch (limit) {
-      case BodyLimit::Result:
-        return limits_.max_body;
-      case BodyLimit::Chunk:
-        return limits_.max_chunk;
-      case BodyLimit::LogLine:
-        return kMaxLogLine;
-      case BodyLimit::Input:
-        return limits_.max_input;
+      case BodyLimit::Result: return limits_.max_body;
+      case BodyLimit::Chunk: return limits_.max_chunk;
+      case BodyLimit::LogLine: return kMaxLogLine;
+      case BodyLimit::Input: return limits_.max_input;
     }
     return 0;
   }
@@ -108,8 +104,10 @@ class Decoder {
       : reader_(envelope, error_), envelope_size_(envelope.size()), body_(body), limits_(limits) {}
 
   Result decode(const char* sender) {
-    std::uint8_t kind = 0;
-    if (!within(kMaxHelloEnvelope) || !reader_.open(kind) || (kind != kAbout<Hello>.kind && !within(kMaxEnvelope))) {
+    constexpr bool from_child = std::is_same_v<Side, FromChild>;
+    std::uint64_t kind = 0;
+    if (!within(from_child ? kMaxHelloEnvelope : kMaxEnvelope) || !reader_.open(kind) ||
+        (kind != kAbout<Hello>.kind && !within(kMaxEnvelope))) {
       return std::move(error_);
     }
     return decode_kind(kind, sender, std::make_index_sequence<std::variant_size_v<Side>>());
@@ -123,13 +121,13 @@ class Decoder {
   }
 
   template <std::size_t... kIndex>
-  Result decode_kind(std::uint8_t kind, const char* sender, std::index_sequence<kIndex...>) {
+  Result decode_kind(std::uint64_t kind, const char* sender, std::index_sequence<kIndex...>) {
     Result result;
     const bool known =
         ((kind == kAbout<std::variant_alternative_t<kIndex, Side>>.kind && (read<kIndex>(result), true)) || ...);
     if (!known) {
       reader_.fail(DecodeError::Kind::UnknownKind,
-                   std::to_string(kind) + std::string(" is no kind of message ") + sender + " sends");
+                   "is of kind " + std::to_string(kind) + ", which " + sender + " does not send");
       result = std::move(error_);
     }
     return result;

@@ -90,13 +90,11 @@ Shape shape(unsigned char byte) {
 
 }  // namespace
 
-bool EnvelopeReader::open(std::uint8_t& kind) {
+bool EnvelopeReader::open(std::uint64_t& kind) {
   if (!take_array(elements_)) return false;
   if (elements_ == 0) return fail(DecodeError::Kind::Malformed, "is an empty array, without a kind");
-  std::uint64_t wide = 0;
-  if (!take_number("kind", wide, Bounds{})) return false;
-  // A number beyond a byte is as unknown as 255.
-  kind = wide > 0xff ? std::uint8_t{0xff} : static_cast<std::uint8_t>(wide);
+  if (!take_number("kind", kind, Bounds{})) return false;
+  field_ = nullptr;
   return true;
 }
 

@@ -24,7 +24,7 @@ class EnvelopeReader {
       : next_(reinterpret_cast<const unsigned char*>(envelope.data())), end_(next_ + envelope.size()), error_(error) {}
 
   /// The array and its first element, the kind.
-  bool open(std::uint8_t& kind);
+  bool open(std::uint64_t& kind);
 
   /// The fields of one message, those of later versions behind it, and the end of the envelope.
   template <class M>

@@ -98,7 +98,7 @@ void fields(Io& io, M& m) {
   io.number("newest_version", m.newest_version, Bounds{});
   // A child whose versions are all unknown here is refused for that, whatever else its hello may look like.
   if (m.oldest_version > kVersion || m.newest_version < kOldestVersion) return io.rest_is_foreign();
-  io.number("pid", m.pid, kPositive);
+  io.number("pid", m.pid, Bounds{1, std::numeric_limits<std::int32_t>::max()});  // a pid_t
   io.text("sdk", m.sdk, Bounds{0, kMaxName});
   io.list("held", m.held, kMaxRuns);
 }
@@ -130,13 +130,13 @@ requires Is<M, Done> || Is<M, Failed>
 void fields(Io& io, M& m) {
   io.run(m.run, kPositive);
   io.number("seq", m.seq, kPositive);
-  io.number("run_time_us", m.run_time_us, Bounds{});
+  io.number("run_time_us", m.run_time_us, Bounds{0, kMaxMicroseconds});
   io.flag("refresh_worker", m.refresh_worker);
 }
 
 template <class Io, Is<Heartbeat> M>
 void fields(Io& io, M& m) {
-  io.number("cpu_time_us", m.cpu_time_us, Bounds{});
+  io.number("cpu_time_us", m.cpu_time_us, Bounds{0, kMaxMicroseconds});
 }
 
 template <class Io, Is<Welcome> M>
@@ -148,7 +148,7 @@ void fields(Io& io, M& m) {
   io.number("chunk_window_bytes", m.chunk_window_bytes, kPositive);
   io.number("max_body", m.max_body, kPositive);
   io.number("max_chunk", m.max_chunk, kPositive);
-  io.number("orphan_timeout_ms", m.orphan_timeout_ms, Bounds{});
+  io.number("orphan_timeout_ms", m.orphan_timeout_ms, Bounds{0, kMaxMilliseconds});
   io.list("seen", m.seen, kMaxRuns);
 }
 
@@ -176,7 +176,7 @@ void fields(Io& io, M& m) {
 
 template <class Io, Is<Stop> M>
 void fields(Io& io, M& m) {
-  io.number("grace_ms", m.grace_ms, Bounds{});
+  io.number("grace_ms", m.grace_ms, Bounds{0, kMaxMilliseconds});
 }
 
 // ---- bodies --------------------------------------------------------------------------------------------------------

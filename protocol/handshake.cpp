@@ -10,6 +10,16 @@ std::string range(Versions versions) {
   return "versions " + std::to_string(versions.oldest) + " to " + std::to_string(versions.newest);
 }
 
+/// A run that is named more than once, or 0.
+Run named_twice(const std::vector<Held>& held) {
+  std::vector<Run> runs;
+  runs.reserve(held.size());
+  for (const Held& one : held) runs.push_back(one.run);
+  std::sort(runs.begin(), runs.end());
+  const auto twice = std::adjacent_find(runs.begin(), runs.end());
+  return twice == runs.end() ? 0 : *twice;
+}
+
 }  // namespace
 
 std::variant<std::uint32_t, Refusal> negotiate(const Hello& hello, Versions ours) {
@@ -19,7 +29,11 @@ std::variant<std::uint32_t, Refusal> negotiate(const Hello& hello, Versions ours
                                                 " to " + std::to_string(theirs.newest) + ", which is no range"};
   }
   const std::uint32_t best = std::min(theirs.newest, ours.newest);
-  if (best >= theirs.oldest && best >= ours.oldest) return best;
+  if (best >= theirs.oldest && best >= ours.oldest) {
+    const Run twice = named_twice(hello.held);
+    if (twice == 0) return best;
+    return Refusal{RefuseReason::Malformed, "the hello names the held run " + std::to_string(twice) + " twice"};
+  }
 
   std::string text = "the handler's SDK speaks protocol " + range(theirs) + ", this supervisor " + range(ours) + ": ";
   text += theirs.oldest > ours.newest ? "update bulkhead, or build the handler with an SDK of its release"

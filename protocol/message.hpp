@@ -46,6 +46,9 @@ inline constexpr std::size_t kMaxName = 256;
 inline constexpr std::size_t kMaxRefuseText = 4096;
 /// Bytes of one log line; the SDK cuts longer ones and says so.
 inline constexpr std::size_t kMaxLogLine = 8 * 1024;
+/// Times on the wire end here (31 years), so that they can be counted in nanoseconds without a thought for overflow.
+inline constexpr std::uint64_t kMaxMilliseconds = 1'000'000'000'000;
+inline constexpr std::uint64_t kMaxMicroseconds = 1'000 * kMaxMilliseconds;
 
 using Run = std::uint64_t;
 
@@ -76,23 +79,27 @@ struct Hello {
   std::uint64_t pid = 0;
   std::string_view sdk;  ///< name and version, for the log: "bulkhead-c/0.1.0"
   std::vector<Held> held;
+  bool operator==(const Hello&) const = default;
 };
 
 /// Set-up is done, and how many jobs may run in this child at once. Sent again whenever that number changes.
 struct Ready {
   std::uint32_t concurrency = 1;
+  bool operator==(const Ready&) const = default;
 };
 
 /// The handler was entered. May be omitted when the run is over before the child found time to say so: any later
 /// message of the run implies it.
 struct Started {
   Run run = 0;
+  bool operator==(const Started&) const = default;
 };
 
 /// Latest progress of a run; unnumbered, the newest replaces all earlier ones. Body 1: any JSON value.
 struct Progress {
   Run run = 0;
   std::string_view body;
+  bool operator==(const Progress&) const = default;
 };
 
 /// One streamed output. Body 1: any JSON value.
@@ -100,6 +107,7 @@ struct Chunk {
   Run run = 0;
   std::uint32_t seq = 0;
   std::string_view body;
+  bool operator==(const Chunk&) const = default;
 };
 
 enum class Level : std::uint8_t { Trace, Debug, Info, Warn, Error };
@@ -109,6 +117,7 @@ struct Log {
   Run run = 0;
   Level level = Level::Info;
   std::string_view text;
+  bool operator==(const Log&) const = default;
 };
 
 /// The newest checkpoint of a run. Body 1: any bytes. Acknowledged when it is durable.
@@ -116,6 +125,7 @@ struct Checkpoint {
   Run run = 0;
   std::uint32_t seq = 0;
   std::string_view body;
+  bool operator==(const Checkpoint&) const = default;
 };
 
 /// The run succeeded. Body 1: the output, one JSON value, or empty when the handler returned nothing to show (`{}`).
@@ -125,6 +135,7 @@ struct Done {
   std::uint64_t run_time_us = 0;  ///< from entering the handler to its return
   bool refresh_worker = false;    ///< the handler asked for a fresh child after this job
   std::string_view output;
+  bool operator==(const Done&) const = default;
 };
 
 /// The handler reported or threw an error. Body 1: the error, one JSON value. Body 2: output beside it, or empty.
@@ -135,17 +146,20 @@ struct Failed {
   bool refresh_worker = false;
   std::string_view error;
   std::string_view output;
+  bool operator==(const Failed&) const = default;
 };
 
 /// A run that was handed out, never entered, and will not be: recalled, or the child is stopping.
 struct HandBack {
   Run run = 0;
   std::uint32_t seq = 0;
+  bool operator==(const HandBack&) const = default;
 };
 
 /// Sent every Welcome::heartbeat_ms while a job runs, from a thread the handler cannot block.
 struct Heartbeat {
   std::uint64_t cpu_time_us = 0;  ///< of the whole process: tells a spinning handler from a waiting one
+  bool operator==(const Heartbeat&) const = default;
 };
 
 // ---- supervisor -> child -------------------------------------------------------------------------------------------
@@ -161,6 +175,7 @@ struct Welcome {
   std::uint64_t max_chunk = 1 << 20;           ///< bytes of one chunk
   std::uint64_t orphan_timeout_ms = 0;         ///< how long to go on without a supervisor; 0: not at all
   std::vector<Acked> seen;  ///< of the held runs, what arrived; a held run not named here is not wanted any more
+  bool operator==(const Welcome&) const = default;
 };
 
 enum class RefuseReason : std::uint8_t { UnknownToken = 1, Version = 2, Malformed = 3, OutOfOrder = 4, TooLarge = 5 };
@@ -169,6 +184,7 @@ enum class RefuseReason : std::uint8_t { UnknownToken = 1, Version = 2, Malforme
 struct Refuse {
   RefuseReason reason = RefuseReason::Malformed;
   std::string_view text;
+  bool operator==(const Refuse&) const = default;
 };
 
 /// Run this job. Body 1: the job's `input`, one JSON value. Body 2: the last checkpoint, empty when there is none.
@@ -182,6 +198,7 @@ struct RunJob {
   bool has_checkpoint = false;
   std::string_view input;
   std::string_view checkpoint;
+  bool operator==(const RunJob&) const = default;
 };
 
 enum class CancelReason : std::uint8_t { Requested = 1, Timeout = 2, Drain = 3 };
@@ -190,22 +207,26 @@ enum class CancelReason : std::uint8_t { Requested = 1, Timeout = 2, Drain = 3 }
 struct Cancel {
   Run run = 0;
   CancelReason reason = CancelReason::Requested;
+  bool operator==(const Cancel&) const = default;
 };
 
 /// Give this run back if it was not entered; otherwise nothing happens.
 struct Recall {
   Run run = 0;
+  bool operator==(const Recall&) const = default;
 };
 
 /// Acknowledges a run's reliable messages up to and including `seq`.
 struct Ack {
   Run run = 0;
   std::uint32_t seq = 0;
+  bool operator==(const Ack&) const = default;
 };
 
 /// Hand back what is not entered, finish what is, then end with exit code 0.
 struct Stop {
   std::uint64_t grace_ms = 0;
+  bool operator==(const Stop&) const = default;
 };
 
 using FromChild =
