@@ -184,11 +184,15 @@ void Dispatcher::carry_out(Record& record, Effect effects) {
 }
 
 void Dispatcher::enqueue(Record& record, bool first) {
-  deadlines_.set(record, record.expires);
-  if (first)
-    scheduler_.submit_first(record);
-  else
-    scheduler_.submit(record, clock_.now().mono);
+  set_deadline(record, record.expires);
+  if (first) return scheduler_.submit_first(record);
+  scheduler_.submit(record, clock_.now().mono);
+  if (record.not_before && alarm_) alarm_();
+}
+
+void Dispatcher::set_deadline(Record& record, std::chrono::steady_clock::time_point deadline) {
+  deadlines_.set(record, deadline);
+  if (record.heap_place == 0 && alarm_) alarm_();
 }
 
 /// Hands jobs out while there are both jobs and room. Not nested: a start that is durable at once leads back here.
@@ -270,10 +274,10 @@ void Dispatcher::arm(Record& record) {
   auto now = clock_.now().mono;
   switch (record.state) {
     case State::HandedOut:
-      return deadlines_.set(record, std::min(record.expires, record.started.mono + record.job.policy.execution_timeout));
-    case State::Stopping: return deadlines_.set(record, now + options_.stop_time);
-    case State::Terminating: return deadlines_.set(record, now + options_.terminate_time);
-    case State::Killing: return deadlines_.set(record, now + options_.kill_time);
+      return set_deadline(record, std::min(record.expires, record.started.mono + record.job.policy.execution_timeout));
+    case State::Stopping: return set_deadline(record, now + options_.stop_time);
+    case State::Terminating: return set_deadline(record, now + options_.terminate_time);
+    case State::Killing: return set_deadline(record, now + options_.kill_time);
     default: return;
   }
 }
@@ -522,7 +526,12 @@ void Dispatcher::died(WorkerNumber worker, std::span<const Casualty> casualties)
   pump();
 }
 
-void Dispatcher::unhealthy(std::string reason, bool) { pool_trouble_ = std::move(reason); }
-void Dispatcher::healthy() { pool_trouble_.clear(); }
+void Dispatcher::unhealthy(std::string reason, bool never_ready) {
+  if (pool_health_) pool_health_(reason, never_ready);
+}
+
+void Dispatcher::healthy() {
+  if (pool_health_) pool_health_({}, false);
+}
 
 }  // namespace bulkhead

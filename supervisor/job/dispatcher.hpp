@@ -49,6 +49,12 @@ class Dispatcher final : public Intake, public WorkersListener {
   /// The source new jobs belong to, and the listener of every log line (job is nullptr outside any).
   void set_source(Source& source) { source_ = &source; }
   void set_log(std::function<void(const LogLine&, const Job*)> log) { log_ = std::move(log); }
+  /// Called when wake_at() may have become earlier.
+  void set_alarm(std::function<void()> alarm) { alarm_ = std::move(alarm); }
+  /// Called when the pool's health changes: with the reason, or an empty one when it is well again.
+  void set_pool_health(std::function<void(const std::string& reason, bool never_ready)> changed) {
+    pool_health_ = std::move(changed);
+  }
 
   /// Takes up what the journal knew. Before any submission.
   void recover(std::vector<Recovered> jobs);
@@ -88,9 +94,6 @@ class Dispatcher final : public Intake, public WorkersListener {
   void unhealthy(std::string reason, bool never_ready) override;
   void healthy() override;
 
-  /// Why the pool is unhealthy, or empty.
-  const std::string& pool_trouble() const { return pool_trouble_; }
-
  private:
   enum class Why : std::uint8_t { None, Cancel, Timeout, Expired, Drain };
   struct Record;
@@ -116,6 +119,7 @@ class Dispatcher final : public Intake, public WorkersListener {
   void answered(RunNumber run, std::uint32_t seq, Outcome outcome, std::chrono::microseconds run_time, bool refresh);
   void want_stop(Record& record, Why why);
   void arm(Record& record);
+  void set_deadline(Record& record, std::chrono::steady_clock::time_point deadline);
   void pump();
   Record* find(RunNumber run);
   void forget(Record& record);
@@ -129,6 +133,8 @@ class Dispatcher final : public Intake, public WorkersListener {
   std::function<double()> random_;
   Source* source_ = nullptr;
   std::function<void(const LogLine&, const Job*)> log_;
+  std::function<void()> alarm_;
+  std::function<void(const std::string&, bool)> pool_health_;
 
   std::unordered_map<std::string_view, std::unique_ptr<Record>> records_;  ///< keys view the records' ids
   std::unordered_map<RunNumber, Record*> runs_;                            ///< handed out, or being started
@@ -140,7 +146,6 @@ class Dispatcher final : public Intake, public WorkersListener {
   int told_room_ = -1;
   bool draining_ = false;
   bool pumping_ = false;
-  std::string pool_trouble_;
 };
 
 }  // namespace bulkhead

@@ -106,7 +106,9 @@ std::uint64_t EmbeddedQueue::wait(std::string_view id, milliseconds wait, Seen s
   waiter->seen = std::move(seen);
   entry->waiters.push_back(waiter->number);
   waiting_.set(*waiter, clock_.now().mono + wait);
-  waiters_.emplace(waiter->number, std::move(waiter));
+  bool first = waiter->heap_place == 0;
+  waiters_.emplace(last_waiter_, std::move(waiter));
+  if (first && alarm_) alarm_();
   return last_waiter_;
 }
 
@@ -221,7 +223,9 @@ void EmbeddedQueue::wake(Entry& entry) {
 
 void EmbeddedQueue::keep(Entry& entry) {
   milliseconds retention = entry.sync ? options_.sync_retention : options_.async_retention;
-  (entry.sync ? kept_sync_ : kept_async_).push_back({clock_.now().mono + retention, entry.id, entry.born});
+  auto& list = entry.sync ? kept_sync_ : kept_async_;
+  list.push_back({clock_.now().mono + retention, entry.id, entry.born});
+  if (list.size() == 1 && alarm_) alarm_();
   kept_bytes_ += entry.bytes();
   // Who is dropped early is found in the journal from then on. The newest stays, whatever its size.
   while (kept_async_.size() + kept_sync_.size() > 1 &&

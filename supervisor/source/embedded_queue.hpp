@@ -38,6 +38,8 @@ class EmbeddedQueue final : public Source, public Endpoint {
   /// A job that was here before the supervisor started.
   void recovered(const Job& job);
 
+  /// Called when wake_at() may have become earlier.
+  void set_alarm(std::function<void()> alarm) { alarm_ = std::move(alarm); }
   /// Waiters' deadlines and the ends of retention.
   std::optional<std::chrono::steady_clock::time_point> wake_at() const;
   void tick();
@@ -83,6 +85,7 @@ class EmbeddedQueue final : public Source, public Endpoint {
   Intake& intake_;
   Journal& journal_;
   std::function<HealthView()> health_;
+  std::function<void()> alarm_;
   std::unordered_map<std::string_view, std::unique_ptr<Entry>> entries_;  ///< keys view the entries' ids
   std::unordered_map<std::uint64_t, std::unique_ptr<Waiter>> waiters_;
   Deadlines<Waiter> waiting_;
