@@ -16,6 +16,7 @@
 
 #pragma once
 
+#include <concepts>
 #include <coroutine>
 #include <exception>
 #include <optional>
@@ -25,6 +26,8 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
+
+#include "bulkhead/json.hpp"
 
 namespace bulkhead {
 
@@ -83,6 +86,11 @@ class [[nodiscard]] AsyncGenerator {
     std::suspend_always yield_value(T value) {
       value_.emplace(std::move(value));
       return {};
+    }
+    template <sdk::ConvertedJson U>
+      requires(std::same_as<T, Json> && !std::convertible_to<U, T>)
+    std::suspend_always yield_value(const U& value) {
+      return yield_value(sdk::to_json(value));
     }
     void return_void() noexcept {}
     void unhandled_exception() noexcept { error_ = std::current_exception(); }

@@ -24,6 +24,8 @@ class Error : public std::exception {
  public:
   explicit Error(Json what_failed, bool wants_refresh = false)
       : error(std::move(what_failed)), refresh_worker(wants_refresh), text_(boost::json::serialize(error)) {}
+  template <sdk::ConvertedJson T>
+  explicit Error(const T& what_failed, bool wants_refresh = false) : Error(sdk::to_json(what_failed), wants_refresh) {}
   const char* what() const noexcept override { return text_.c_str(); }
 
   Json error;

@@ -6,12 +6,15 @@
 
 #pragma once
 
+#include <concepts>
 #include <coroutine>
 #include <cstddef>
 #include <exception>
 #include <iterator>
 #include <optional>
 #include <utility>
+
+#include "bulkhead/json.hpp"
 
 namespace bulkhead {
 
@@ -28,6 +31,11 @@ class [[nodiscard]] Generator {
     std::suspend_always yield_value(T value) {
       value_.emplace(std::move(value));
       return {};
+    }
+    template <sdk::ConvertedJson U>
+      requires(std::same_as<T, Json> && !std::convertible_to<U, T>)
+    std::suspend_always yield_value(const U& value) {
+      return yield_value(sdk::to_json(value));
     }
     void return_void() noexcept {}
     void unhandled_exception() noexcept { error_ = std::current_exception(); }

@@ -93,6 +93,11 @@ class Job {
     outlet_.progress(text);
   }
 
+  template <sdk::ConvertedJson T>
+  void progress(const T& value) {
+    progress(sdk::to_json(value));
+  }
+
   /// A line of log that belongs to this job. (stdout and stderr are kept too; which job they belong to is known only
   /// while one job runs at a time.)
   void log(Level level, std::string_view text) { outlet_.log(level, text); }

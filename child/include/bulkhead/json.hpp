@@ -61,6 +61,8 @@ inline std::size_t utf8_length(const char* p, const char* end) {
   return 0;
 }
 
+}  // namespace sdk
+
 /// `text` with every byte that is not UTF-8 replaced by U+FFFD: for texts that must get out whatever they hold, such as
 /// the message of an exception.
 inline std::string valid_utf8(std::string_view text) {
@@ -68,7 +70,7 @@ inline std::string valid_utf8(std::string_view text) {
   out.reserve(text.size());
   const char* end = text.data() + text.size();
   for (const char* p = text.data(); p != end;) {
-    std::size_t length = static_cast<unsigned char>(*p) < 0x80 ? 1 : utf8_length(p, end);
+    std::size_t length = static_cast<unsigned char>(*p) < 0x80 ? 1 : sdk::utf8_length(p, end);
     if (length == 0) {
       out += "\xEF\xBF\xBD";
       ++p;
@@ -79,6 +81,8 @@ inline std::string valid_utf8(std::string_view text) {
   }
   return out;
 }
+
+namespace sdk {
 
 /// Writes one value behind what `out` holds already. Single use.
 class Writer {
@@ -249,9 +253,14 @@ inline Json parse(std::string_view text, std::string_view what) {
   return parser.release();
 }
 
+/// What a handler may return: has a JSON form.
 template <class T>
 concept JsonLike = !std::is_void_v<T> && (std::same_as<std::remove_cvref_t<T>, RawJson> ||
                                           boost::json::has_value_from<std::remove_cvref_t<T>>::value);
+
+/// Has a JSON form, but does not turn into a Json by itself, as std::string and containers do not.
+template <class T>
+concept ConvertedJson = JsonLike<T> && !std::same_as<std::remove_cvref_t<T>, RawJson> && !std::convertible_to<T, Json>;
 
 template <class T>
 Json to_json(T&& value) {
