@@ -73,9 +73,7 @@ struct Grenade {
 Grenade grenade;
 
 /// Touches every page of `megabytes`, so that they count.
-std::string ballast(std::int64_t megabytes) {
-  return std::string(static_cast<std::size_t>(megabytes) << 20, 'x');
-}
+std::string ballast(std::int64_t megabytes) { return std::string(static_cast<std::size_t>(megabytes) << 20, 'x'); }
 
 [[noreturn]] void hang() {
   for (;;) pause();
@@ -126,12 +124,8 @@ Json report(const Process& process) {
   if (directory != nullptr)
     for (const auto& entry : std::filesystem::directory_iterator(directory))
       files.emplace_back(entry.path().filename().string());
-  return {{"pid", getpid()},
-          {"ppid", getppid()},
-          {"scratch", directory == nullptr ? Json() : Json(directory)},
-          {"files", files},
-          {"jobs", process.jobs},
-          {"leaked", process.leaked.size()}};
+  return {{"pid", getpid()}, {"ppid", getppid()},    {"scratch", directory == nullptr ? Json() : Json(directory)},
+          {"files", files},  {"jobs", process.jobs}, {"leaked", process.leaked.size()}};
 }
 
 Json sleep_for(Job& job, std::int64_t milliseconds) {
@@ -185,31 +179,44 @@ using Action = std::function<Json(Job&, const Json& input, Process&)>;
 
 const std::map<std::string, Action, std::less<>>& actions() {
   static const std::map<std::string, Action, std::less<>> table{
-      {"ok", [](Job&, const Json& input, Process&) { return input.as_object().contains("value") ? input.at("value") : Json("ok"); }},
+      {"ok", [](Job&, const Json& input,
+                Process&) { return input.as_object().contains("value") ? input.at("value") : Json("ok"); }},
       {"pid", [](Job&, const Json&, Process& process) { return report(process); }},
       {"scratch", [](Job&, const Json& input, Process&) { return scratch_file(input); }},
       {"sleep_ms", [](Job& job, const Json& input, Process&) { return sleep_for(job, number(input, "ms", 1000)); }},
-      {"log", [](Job& job, const Json& input, Process&) -> Json {
+      {"log",
+       [](Job& job, const Json& input, Process&) -> Json {
          job.log(bulkhead::Level::Info, text(input, "text", "a line of log"));
          return "logged";
        }},
-      {"print", [](Job&, const Json& input, Process&) -> Json {
+      {"print",
+       [](Job&, const Json& input, Process&) -> Json {
          std::puts(text(input, "text", "a line on stdout").c_str());
          std::fprintf(stderr, "%s\n", text(input, "err", "a line on stderr").c_str());
          return "printed";
        }},
-      {"progress", [](Job& job, const Json& input, Process&) -> Json {
+      {"progress",
+       [](Job& job, const Json& input, Process&) -> Json {
          for (std::int64_t i = 1; i <= number(input, "count", 3); ++i) job.progress({{"step", i}});
          return sleep_for(job, number(input, "ms", 0));
        }},
-      {"refresh", [](Job&, const Json&, Process&) -> Json { return {{"refresh_worker", true}, {"pid", getpid()}}; }},
-      {"error", [](Job&, const Json& input, Process&) -> Json {
-         return {{"error", text(input, "message", "failed on request")}, {"refresh_worker", number(input, "refresh", 0) != 0}};
+      {"refresh",
+       [](Job&, const Json&, Process&) -> Json {
+         return {{"refresh_worker", true}, {"pid", getpid()}};
+       }},
+      {"error",
+       [](Job&, const Json& input, Process&) -> Json {
+         return {{"error", text(input, "message", "failed on request")},
+                 {"refresh_worker", number(input, "refresh", 0) != 0}};
        }},
       {"throw", [](Job&, const Json& input, Process&) -> Json { throw_something(input); }},
-      {"big", [](Job&, const Json& input, Process&) -> Json { return {{"big", ballast(number(input, "mb", 30))}}; }},
+      {"big",
+       [](Job&, const Json& input, Process&) -> Json {
+         return {{"big", ballast(number(input, "mb", 30))}};
+       }},
       {"flood", [](Job&, const Json& input, Process&) { return flood(input); }},
-      {"leak", [](Job&, const Json& input, Process& process) -> Json {
+      {"leak",
+       [](Job&, const Json& input, Process& process) -> Json {
          process.leaked.push_back(ballast(number(input, "mb", 64)));
          return {{"leaked", process.leaked.size()}};
        }},
@@ -218,21 +225,25 @@ const std::map<std::string, Action, std::less<>>& actions() {
       {"segfault", [](Job&, const Json&, Process&) -> Json { segfault(); }},
       {"abort", [](Job&, const Json&, Process&) -> Json { std::abort(); }},
       {"divide", [](Job&, const Json&, Process&) -> Json { return 1 / zero; }},
-      {"bad_free", [](Job&, const Json&, Process&) -> Json {
+      {"bad_free",
+       [](Job&, const Json&, Process&) -> Json {
          char* block = static_cast<char*>(std::malloc(64));
          std::free(block + 8 * (zero + 1));
          return "free did not notice";
        }},
       {"stack_overflow", [](Job&, const Json&, Process&) -> Json { return overflow_stack(0); }},
-      {"terminate", [](Job&, const Json&, Process&) -> Json {
+      {"terminate",
+       [](Job&, const Json&, Process&) -> Json {
          std::thread([] { throw std::runtime_error("thrown in a thread of the handler's own"); }).join();
          return nullptr;
        }},
-      {"kill", [](Job&, const Json& input, Process&) -> Json {
+      {"kill",
+       [](Job&, const Json& input, Process&) -> Json {
          raise(static_cast<int>(number(input, "signal", SIGKILL)));
          return "still here";
        }},
-      {"stop", [](Job&, const Json&, Process&) -> Json {
+      {"stop",
+       [](Job&, const Json&, Process&) -> Json {
          raise(SIGSTOP);
          return "continued";
        }},
@@ -240,14 +251,17 @@ const std::map<std::string, Action, std::less<>>& actions() {
       {"exit3", [](Job&, const Json&, Process&) -> Json { std::exit(3); }},
       {"exit", [](Job&, const Json& input, Process&) -> Json { _exit(static_cast<int>(number(input, "code", 1))); }},
       {"hang", [](Job&, const Json&, Process&) -> Json { hang(); }},
-      {"ignore_term", [](Job&, const Json&, Process&) -> Json {
+      {"ignore_term",
+       [](Job&, const Json&, Process&) -> Json {
          std::signal(SIGTERM, SIG_IGN);
          hang();
        }},
-      {"spin", [](Job&, const Json&, Process&) -> Json {
+      {"spin",
+       [](Job&, const Json&, Process&) -> Json {
          for (;;) zero = 0;
        }},
-      {"close", [](Job&, const Json&, Process&) -> Json {
+      {"close",
+       [](Job&, const Json&, Process&) -> Json {
          close_descriptors();
          hang();
        }},

@@ -2,10 +2,6 @@
 
 #include <bulkhead/bulkhead.hpp>
 
-bulkhead::RawJson handler(bulkhead::Job& job) {
-  return {std::string(job.raw_input())};
-}
+bulkhead::RawJson handler(bulkhead::Job& job) { return {std::string(job.raw_input())}; }
 
-int main(int argc, char** argv) {
-  return bulkhead::start({.handler = handler}, argc, argv);
-}
+int main(int argc, char** argv) { return bulkhead::start({.handler = handler}, argc, argv); }

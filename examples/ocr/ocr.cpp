@@ -140,7 +140,8 @@ Json recognise(Reader& reader, Job& job) {
   boost::json::array done;
   if (const auto saved = job.checkpoint()) done = saved->as_array();
   while (done.size() < pages.size()) {
-    if (job.stop_token().stop_requested()) return {{"error", "stopped after " + std::to_string(done.size()) + " pages"}};
+    if (job.stop_token().stop_requested())
+      return {{"error", "stopped after " + std::to_string(done.size()) + " pages"}};
     crash_if_asked(job.input(), done.size() + 1);
     done.push_back(reader.read(pages[done.size()].get()));
     job.progress({{"page", done.size()}, {"of", pages.size()}});

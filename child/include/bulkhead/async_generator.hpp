@@ -88,8 +88,7 @@ class [[nodiscard]] AsyncGenerator {
       return {};
     }
     template <sdk::ConvertedJson U>
-      requires(std::same_as<T, Json> && !std::convertible_to<U, T>)
-    std::suspend_always yield_value(const U& value) {
+    requires(std::same_as<T, Json> && !std::convertible_to<U, T>) std::suspend_always yield_value(const U& value) {
       return yield_value(sdk::to_json(value));
     }
     void return_void() noexcept {}
@@ -101,8 +100,7 @@ class [[nodiscard]] AsyncGenerator {
     }
     /// An operation without a completion token (boost::asio::deferred).
     template <class Operation>
-      requires(boost::asio::is_async_operation<Operation>::value)
-    auto await_transform(Operation&& operation) {
+    requires(boost::asio::is_async_operation<Operation>::value) auto await_transform(Operation&& operation) {
       return await_transform(std::forward<Operation>(operation)(boost::asio::use_awaitable));
     }
 
@@ -132,8 +130,7 @@ class [[nodiscard]] AsyncGenerator {
     }
     template <class Result, class Tag>
     auto ask(const Tag& tag) {
-      return step<Result>(
-          [asked = tag]() -> boost::asio::awaitable<Result> { co_return co_await asked; });
+      return step<Result>([asked = tag]() -> boost::asio::awaitable<Result> { co_return co_await asked; });
     }
 
     std::optional<T> value_;

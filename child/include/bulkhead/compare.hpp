@@ -45,7 +45,8 @@ class Comparison {
       }
       for (const auto& member : got.get_object())
         if (!expected.get_object().contains(member.key()))
-          differences_.push_back(path + '.' + std::string(member.key()) + ": not expected, got " + shown(member.value()));
+          differences_.push_back(path + '.' + std::string(member.key()) + ": not expected, got " +
+                                 shown(member.value()));
     } else if (expected.is_array() && got.is_array()) {
       const auto& want = expected.get_array();
       const auto& have = got.get_array();

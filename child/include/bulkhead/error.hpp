@@ -4,8 +4,8 @@
 
 #include <unistd.h>
 
-#include <cstdlib>
 #include <cxxabi.h>
+#include <cstdlib>
 #include <exception>
 #include <memory>
 #include <string>
@@ -100,9 +100,9 @@ inline Description describe_current_exception() {
 /// The text clients know from an exception: an object of these six keys, itself written into a JSON string.
 inline std::string failure_text(const Identity& who, const std::string& type, const std::string& message,
                                 const std::string& traceback) {
-  const boost::json::object record{{"error_type", type},         {"error_message", message},
+  const boost::json::object record{{"error_type", type},           {"error_message", message},
                                    {"error_traceback", traceback}, {"hostname", who.hostname},
-                                   {"worker_id", who.worker_id}, {"bulkhead_version", bh_version()}};
+                                   {"worker_id", who.worker_id},   {"bulkhead_version", bh_version()}};
   return to_string_literal(to_text(record, "error"));
 }
 

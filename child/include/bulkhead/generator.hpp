@@ -33,8 +33,7 @@ class [[nodiscard]] Generator {
       return {};
     }
     template <sdk::ConvertedJson U>
-      requires(std::same_as<T, Json> && !std::convertible_to<U, T>)
-    std::suspend_always yield_value(const U& value) {
+    requires(std::same_as<T, Json> && !std::convertible_to<U, T>) std::suspend_always yield_value(const U& value) {
       return yield_value(sdk::to_json(value));
     }
     void return_void() noexcept {}

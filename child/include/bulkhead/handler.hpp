@@ -143,14 +143,15 @@ boost::asio::awaitable<Outcome> run_async_generator(F& handler, Job& job, Surrou
 class Handler {
  public:
   template <class F>
-    requires(!std::same_as<std::remove_cvref_t<F>, Handler>)
-  Handler(F&& callable) {  // implicit: `.handler = f` is how it is written
+  requires(!std::same_as<std::remove_cvref_t<F>, Handler>)
+      Handler(F&& callable) {  // NOLINT(google-explicit-constructor): `.handler = f` is how it is written
     using Callable = std::decay_t<F>;
     constexpr sdk::Form kOwn = sdk::form_of<Callable>();
-    static_assert(kOwn != sdk::Form::None,
-                  "bulkhead: a handler is called with (bulkhead::Job&) and returns a value with a JSON form (such as "
-                  "bulkhead::Json), bulkhead::Generator<T>, boost::asio::awaitable<T> or bulkhead::AsyncGenerator<T> of "
-                  "such a value");
+    static_assert(
+        kOwn != sdk::Form::None,
+        "bulkhead: a handler is called with (bulkhead::Job&) and returns a value with a JSON form (such as "
+        "bulkhead::Json), bulkhead::Generator<T>, boost::asio::awaitable<T> or bulkhead::AsyncGenerator<T> of "
+        "such a value");
     streams_ = kOwn == sdk::Form::Generator || kOwn == sdk::Form::AsyncGenerator;
     if constexpr (kOwn == sdk::Form::Async || kOwn == sdk::Form::AsyncGenerator) driver_ = &sdk::async_driver<void>();
     // Shared, so that callables that can only be moved fit a std::function.

@@ -248,8 +248,7 @@ inline Json parse(std::string_view text, std::string_view what) {
   if (!error) parser.finish(error);
   if (!error && read != text.size() && text.find_first_not_of(" \t\r\n", read) != std::string_view::npos)
     error = boost::json::error::extra_data;
-  if (error)
-    throw NotJson(std::string(what) + " is not JSON: " + error.message() + " at byte " + std::to_string(read));
+  if (error) throw NotJson(std::string(what) + " is not JSON: " + error.message() + " at byte " + std::to_string(read));
   return parser.release();
 }
 

@@ -54,7 +54,8 @@ class LocalOutlet final : public Outlet {
   void log(Level level, std::string_view text) override { terminal_.line(level, text, id_); }
   void progress(std::string_view json) override { log(Level::Info, "Progress: " + std::string(json)); }
   bool save_checkpoint(std::string_view data) override {
-    log(Level::Debug, "Checkpoint of " + std::to_string(data.size()) + " bytes; there is no later attempt to give it to.");
+    log(Level::Debug,
+        "Checkpoint of " + std::to_string(data.size()) + " bytes; there is no later attempt to give it to.");
     return true;
   }
   StopReason stop_reason() const override { return StopReason::Running; }
@@ -62,6 +63,7 @@ class LocalOutlet final : public Outlet {
     log(Level::Info, "Generator output: " + std::string(json));
     return BH_OK;
   }
+
  private:
   Terminal& terminal_;
   const std::string id_;
@@ -124,7 +126,8 @@ class LocalTest {
 
   static void explain() {
     std::fputs(
-        "bulkhead: nothing to do. No supervisor started this program (BULKHEAD_SOCKET is not set), and there is no job to\n"
+        "bulkhead: nothing to do. No supervisor started this program (BULKHEAD_SOCKET is not set), and there is no job "
+        "to\n"
         "bulkhead: try it on: neither --test_input nor test_input.json in the working directory.\n"
         "bulkhead: to serve jobs:     bulkhead serve -- ./handler\n"
         "bulkhead: to try it on one:  ./handler --test_input '{\"input\": {}}'    (--help says more)\n",
@@ -133,7 +136,7 @@ class LocalTest {
 
   Outcome run_job(boost::json::object& job) {
     const Json* given = job.if_contains("id");
-    id_ = given == nullptr       ? "local_test"
+    id_ = given == nullptr     ? "local_test"
           : given->is_string() ? std::string(std::string_view(given->get_string()))
                                : to_text(*given, "id");
     terminal_.line(Level::Debug, "Retrieved local job: " + shortened(to_text(job, "job")));
@@ -149,8 +152,8 @@ class LocalTest {
     // All chunks are wanted here, to be shown and compared.
     const Surroundings around{program_.who, outlet, true};
     const Handler& handler = program_.options.handler;
-    const Outcome outcome =
-        handler.blocking() ? handler.blocking()(handed, around) : handler.driver()->run_alone(handler.async(), handed, around);
+    const Outcome outcome = handler.blocking() ? handler.blocking()(handed, around)
+                                               : handler.driver()->run_alone(handler.async(), handed, around);
     if (handler.streams()) terminal_.line(Level::Info, "Finished running generator.", id_);
     return outcome;
   }
@@ -199,8 +202,8 @@ class LocalTest {
   static std::string shortened(std::string text) {
     constexpr std::size_t kMax = 4096;
     if (text.size() <= kMax) return text;
-    return valid_utf8(text.substr(0, kMax / 2)) + " ... " + std::to_string(text.size() - kMax) + " bytes left out ... " +
-           valid_utf8(text.substr(text.size() - kMax / 2));
+    return valid_utf8(text.substr(0, kMax / 2)) + " ... " + std::to_string(text.size() - kMax) +
+           " bytes left out ... " + valid_utf8(text.substr(text.size() - kMax / 2));
   }
 
   const Program& program_;

@@ -83,12 +83,18 @@ class PythonText {
     out_ += quote;
     for (const char c : text) {
       const auto byte = static_cast<unsigned char>(c);
-      if (c == quote || c == '\\') (out_ += '\\') += c;
-      else if (c == '\n') out_ += "\\n";
-      else if (c == '\r') out_ += "\\r";
-      else if (c == '\t') out_ += "\\t";
-      else if (byte < 0x20 || byte == 0x7F) ((out_ += "\\x") += kHex[byte >> 4]) += kHex[byte & 15];
-      else out_ += c;
+      if (c == quote || c == '\\')
+        (out_ += '\\') += c;
+      else if (c == '\n')
+        out_ += "\\n";
+      else if (c == '\r')
+        out_ += "\\r";
+      else if (c == '\t')
+        out_ += "\\t";
+      else if (byte < 0x20 || byte == 0x7F)
+        ((out_ += "\\x") += kHex[byte >> 4]) += kHex[byte & 15];
+      else
+        out_ += c;
     }
     out_ += quote;
   }

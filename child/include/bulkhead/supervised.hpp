@@ -71,15 +71,14 @@ class SupervisedOutlet final : public Outlet {
   void finish(const Outcome& outcome) {
     const int flags = outcome.refresh_worker || program_.options.refresh_worker ? BH_REFRESH_WORKER : 0;
     const char* output = outcome.output.empty() ? nullptr : outcome.output.data();
-    const int status =
-        outcome.error.empty()
-            ? bh_job_done(job_, output, outcome.output.size(), flags)
-            : bh_job_failed(job_, outcome.error.data(), outcome.error.size(), output, outcome.output.size(), flags);
+    const int status = outcome.error.empty() ? bh_job_done(job_, output, outcome.output.size(), flags)
+                                             : bh_job_failed(job_, outcome.error.data(), outcome.error.size(), output,
+                                                             outcome.output.size(), flags);
     if (status != BH_TOO_LARGE) return;
-    const std::string message = outcome.error.empty()
-                                    ? too_large("the output", outcome.output.size())
-                                    : too_large("the error with its output", outcome.error.size() + outcome.output.size()) +
-                                          "; it began: " + valid_utf8(outcome.error.substr(0, 1024));
+    const std::string message =
+        outcome.error.empty() ? too_large("the output", outcome.output.size())
+                              : too_large("the error with its output", outcome.error.size() + outcome.output.size()) +
+                                    "; it began: " + valid_utf8(outcome.error.substr(0, 1024));
     const std::string error = failure_text(program_.who, "bulkhead::ResultTooLarge", message, message);
     bh_job_failed(job_, error.data(), error.size(), nullptr, 0, flags);
   }
@@ -244,7 +243,7 @@ class BlockingLoop {
   std::list<std::thread> threads_;
   int concurrency_ = 1;
   bool ending_ = false;
-  int lost_ = BH_OK;  // why there will be no more events, where it was not a STOP
+  int lost_ = BH_OK;       // why there will be no more events, where it was not a STOP
   Connection connection_;  // last: on_stop may call as soon as it exists
 };
 

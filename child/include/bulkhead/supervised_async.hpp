@@ -122,10 +122,9 @@ class AsyncLoop {
         program_.options.handler.async()(
             running->job, Surroundings{program_.who, running->outlet, program_.options.return_aggregate_stream},
             running->credit),
-        boost::asio::bind_cancellation_slot(running->cancel.slot(),
-                                            [this, handle](std::exception_ptr error, Outcome outcome) {
-                                              finish(handle, error, std::move(outcome));
-                                            }));
+        boost::asio::bind_cancellation_slot(
+            running->cancel.slot(),
+            [this, handle](std::exception_ptr error, Outcome outcome) { finish(handle, error, std::move(outcome)); }));
     if (bh_job_stopping(handle) != BH_RUNNING) stop(handle);
   }
 
