@@ -45,14 +45,9 @@ Payload text_error(std::string_view text) { return Payload::of('"' + std::string
 
 }  // namespace
 
-Dispatcher::Dispatcher(DispatcherOptions options, const Clock& clock, Journal& journal, Workers& workers,
-                       std::function<RunNumber()> reserve_run, std::function<double()> random)
-    : options_(options),
-      clock_(clock),
-      journal_(journal),
-      workers_(workers),
-      reserve_run_(std::move(reserve_run)),
-      random_(std::move(random)) {}
+Dispatcher::Dispatcher(DispatcherOptions options, const Clock& clock, Journal& journal, RunNumber first_run,
+                       std::function<double()> random)
+    : options_(options), clock_(clock), journal_(journal), next_run_(first_run), random_(std::move(random)) {}
 
 Dispatcher::~Dispatcher() = default;
 
@@ -170,13 +165,13 @@ void Dispatcher::carry_out(Record& record, Effect effects) {
   if (has(effects, Effect::EnqueueFirst)) enqueue(record, true);
   if (has(effects, Effect::Enqueue)) enqueue(record, false);
   if (has(effects, Effect::SendCancel))
-    workers_.cancel(record.run, record.why == Why::Cancel  ? StopReason::Cancel
+    workers_->cancel(record.run, record.why == Why::Cancel  ? StopReason::Cancel
                                 : record.why == Why::Drain ? StopReason::Drain
                                                            : StopReason::Timeout);
   if (has(effects, Effect::ArmStep)) arm(record);
-  if (has(effects, Effect::Terminate)) return workers_.terminate(record.worker);
+  if (has(effects, Effect::Terminate)) return workers_->terminate(record.worker);
   if (has(effects, Effect::Kill))
-    return workers_.kill(record.worker, "it did not stop job " + record.job.id + " when asked to");
+    return workers_->kill(record.worker, "it did not stop job " + record.job.id + " when asked to");
   if (has(effects, Effect::WriteStart)) return write_start(record);
   if (has(effects, Effect::Send)) return send(record);
   if (has(effects, Effect::WriteFinish)) return write_finish(record);
@@ -213,7 +208,7 @@ void Dispatcher::assign(const Scheduler::Pair& pair) {
   record.worker = pair.worker;
   record.in_window = pair.in_window;
   record.worker_gone = false;
-  record.run = reserve_run_();
+  record.run = next_run_++;
   ++record.attempts;
   ++out_;
   ++known_workers_[pair.worker].open;
@@ -239,7 +234,7 @@ void Dispatcher::send(Record& record) {
   arm(record);
   if (record.source)
     record.source->started(record.job, record.outcome.worker_id, record.started.wall_ms, record.attempts);
-  workers_.send({.worker = record.worker,
+  workers_->send({.worker = record.worker,
                  .run = record.run,
                  .job = &record.job,
                  .attempt = record.attempts,
@@ -267,7 +262,7 @@ void Dispatcher::leave(Record& record) {
   --known->second.open;
   if (known->second.open > 0 || !known->second.refresh) return;
   known->second.refresh = false;
-  workers_.refresh(worker);
+  workers_->refresh(worker);
 }
 
 void Dispatcher::arm(Record& record) {
@@ -324,7 +319,7 @@ void Dispatcher::write_finish(Record& record) {
 }
 
 void Dispatcher::finish_written(Record& record) {
-  if (record.result_seq != 0) workers_.acknowledge(record.run, record.result_seq);
+  if (record.result_seq != 0) workers_->acknowledge(record.run, record.result_seq);
   leave(record);
   on(record, Event::FinishWritten);
 }
@@ -433,27 +428,27 @@ void Dispatcher::progress(RunNumber run, Payload value) {
 
 void Dispatcher::chunk(RunNumber run, std::uint32_t seq, Payload value) {
   Record* record = find(run);
-  if (!record || record->why != Why::None) return workers_.acknowledge(run, seq);
+  if (!record || record->why != Why::None) return workers_->acknowledge(run, seq);
   std::uint32_t number = ++record->chunks;
   journal_.chunk(record->job, run, number, value, [this, run, seq, number, value](std::error_code) {
     Record* owner = find(run);
-    if (!owner || !owner->source) return workers_.acknowledge(run, seq);
-    owner->source->chunk(owner->job, number, value, [this, run, seq] { workers_.acknowledge(run, seq); });
+    if (!owner || !owner->source) return workers_->acknowledge(run, seq);
+    owner->source->chunk(owner->job, number, value, [this, run, seq] { workers_->acknowledge(run, seq); });
   });
 }
 
 void Dispatcher::checkpoint(RunNumber run, std::uint32_t seq, Payload data) {
   Record* record = find(run);
-  if (!record) return workers_.acknowledge(run, seq);
+  if (!record) return workers_->acknowledge(run, seq);
   record->checkpoint = data;
   journal_.checkpoint(record->job, run, std::move(data),
-                      [this, run, seq](std::error_code) { workers_.acknowledge(run, seq); });
+                      [this, run, seq](std::error_code) { workers_->acknowledge(run, seq); });
 }
 
 void Dispatcher::answered(RunNumber run, std::uint32_t seq, Outcome outcome, std::chrono::microseconds run_time,
                           bool refresh) {
   Record* record = find(run);
-  if (!record) return workers_.acknowledge(run, seq);
+  if (!record) return workers_->acknowledge(run, seq);
   outcome.worker_id = std::move(record->outcome.worker_id);
   outcome.execution_ms = std::chrono::duration_cast<milliseconds>(run_time).count();
   outcome.refresh_worker = refresh;
@@ -463,7 +458,7 @@ void Dispatcher::answered(RunNumber run, std::uint32_t seq, Outcome outcome, std
     known_workers_[record->worker].refresh = true;
     scheduler_.retire(record->worker);
     for (auto& [other, waiting] : runs_)
-      if (waiting->worker == record->worker && other != run) workers_.recall(other);
+      if (waiting->worker == record->worker && other != run) workers_->recall(other);
   }
   on(*record, Event::Answered);
   pump();
@@ -488,7 +483,7 @@ void Dispatcher::failed(RunNumber run, std::uint32_t seq, Payload error, Payload
 }
 
 void Dispatcher::handed_back(RunNumber run, std::uint32_t seq) {
-  workers_.acknowledge(run, seq);
+  workers_->acknowledge(run, seq);
   Record* record = find(run);
   if (!record) return;
   on(*record, Event::HandedBack);

@@ -39,13 +39,15 @@ class Dispatcher final : public Intake, public WorkersListener {
     std::int64_t queued = 0, running = 0;
   };
 
-  /// `reserve_run` gives a number never given before; `random` a uniform number in [0, 1), for jitter.
-  Dispatcher(DispatcherOptions options, const Clock& clock, Journal& journal, Workers& workers,
-             std::function<RunNumber()> reserve_run, std::function<double()> random);
+  /// `first_run`: the first run number no attempt has had. `random` gives uniform numbers in [0, 1), for jitter.
+  Dispatcher(DispatcherOptions options, const Clock& clock, Journal& journal, RunNumber first_run,
+             std::function<double()> random);
   ~Dispatcher() override;
   Dispatcher(const Dispatcher&) = delete;
   Dispatcher& operator=(const Dispatcher&) = delete;
 
+  /// Before anything else: the children, who in turn are told of this listener.
+  void set_workers(Workers& workers) { workers_ = &workers; }
   /// The source new jobs belong to, and the listener of every log line (job is nullptr outside any).
   void set_source(Source& source) { source_ = &source; }
   void set_log(std::function<void(const LogLine&, const Job*)> log) { log_ = std::move(log); }
@@ -128,8 +130,8 @@ class Dispatcher final : public Intake, public WorkersListener {
   DispatcherOptions options_;
   const Clock& clock_;
   Journal& journal_;
-  Workers& workers_;
-  std::function<RunNumber()> reserve_run_;
+  Workers* workers_ = nullptr;
+  RunNumber next_run_;
   std::function<double()> random_;
   Source* source_ = nullptr;
   std::function<void(const LogLine&, const Job*)> log_;

@@ -20,11 +20,13 @@ class DispatcherTest : public ::testing::Test {
   testing::FakeJournal journal;
   testing::FakeWorkers workers;
   testing::FakeSource source;
-  RunNumber last_run = 0;
-  Dispatcher dispatcher{{}, clock, journal, workers, [this] { return ++last_run; }, [] { return 1.0; }};
+  Dispatcher dispatcher{{}, clock, journal, 1, [] { return 1.0; }};
   std::vector<Accepted> answers;
 
-  void SetUp() override { dispatcher.set_source(source); }
+  void SetUp() override {
+    dispatcher.set_workers(workers);
+    dispatcher.set_source(source);
+  }
 
   void submit(Job job) {
     job.submitted_ms = clock.now().wall_ms;
@@ -99,7 +101,8 @@ TEST_F(DispatcherTest, AJournalThatRefusesMeansTheJobIsRefused) {
 TEST_F(DispatcherTest, AFullQueueAndADrainRefuse) {
   DispatcherOptions options;
   options.queue_max = 1;
-  Dispatcher small(options, clock, journal, workers, [this] { return ++last_run; }, [] { return 1.0; });
+  Dispatcher small(options, clock, journal, 1, [] { return 1.0; });
+  small.set_workers(workers);
   auto answer = [this](Accepted accepted) { answers.push_back(std::move(accepted)); };
   small.submit(make_job("a"), answer);
   small.submit(make_job("b"), answer);

@@ -18,14 +18,14 @@ class EmbeddedQueueTest : public ::testing::Test {
   testing::ManualClock clock;
   testing::FakeJournal journal;
   testing::FakeWorkers workers;
-  RunNumber last_run = 0;
-  Dispatcher dispatcher{{}, clock, journal, workers, [this] { return ++last_run; }, [] { return 1.0; }};
+  Dispatcher dispatcher{{}, clock, journal, 1, [] { return 1.0; }};
   EmbeddedQueueOptions options;
   std::unique_ptr<EmbeddedQueue> queue;
 
   void SetUp() override { make(); }
   void make() {
     queue = std::make_unique<EmbeddedQueue>(options, clock, dispatcher, journal, [] { return HealthView(); });
+    dispatcher.set_workers(workers);
     dispatcher.set_source(*queue);
   }
   Accepted submit(Job job) {
@@ -143,7 +143,7 @@ TEST_F(EmbeddedQueueTest, MemoryForFinishedJobsIsBounded) {
     Job job = make_job("j" + std::to_string(i));
     job.sync = i % 2 == 0;
     submit(std::move(job));
-    dispatcher.succeeded(last_run, 1, Payload::of(std::string(300, '1')), 1ms, false);
+    dispatcher.succeeded(i + 1, 1, Payload::of(std::string(300, '1')), 1ms, false);
     EXPECT_EQ(status("j" + std::to_string(i)), Status::Completed);
   }
   int kept = 0;
