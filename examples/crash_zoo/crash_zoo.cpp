@@ -8,7 +8,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -16,6 +18,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <mutex>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -31,6 +34,7 @@ namespace {
 
 /// What outlives a job in this process, so that a clean child can be told from a used one.
 struct Process {
+  std::mutex mutex;
   int jobs = 0;
   std::vector<std::string> leaked;
   std::string then;  ///< how to end after the next result
@@ -118,12 +122,13 @@ Json eat_memory(const Json& input) {
   return {{"allocated_mb", eaten.size() * 16}};
 }
 
-Json report(const Process& process) {
+Json report(Process& process) {
   boost::json::array files;
   const char* directory = std::getenv("TMPDIR");
   if (directory != nullptr)
     for (const auto& entry : std::filesystem::directory_iterator(directory))
       files.emplace_back(entry.path().filename().string());
+  const std::lock_guard lock(process.mutex);
   return {{"pid", getpid()}, {"ppid", getppid()},    {"scratch", directory == nullptr ? Json() : Json(directory)},
           {"files", files},  {"jobs", process.jobs}, {"leaked", process.leaked.size()}};
 }
@@ -160,6 +165,14 @@ Json flood(const Json& input) {
   throw std::runtime_error(message);
 }
 
+Json free_twice() {
+  char* const block = static_cast<char*>(std::malloc(64));
+  char* volatile same = block;
+  std::free(block);
+  std::free(same);
+  return "free did not notice";
+}
+
 void close_descriptors() {
   for (int descriptor = 3; descriptor < 1024; ++descriptor) close(descriptor);
 }
@@ -175,98 +188,107 @@ Json scratch_file(const Json& input) {
   return {{"wrote", path.string()}};
 }
 
-using Action = std::function<Json(Job&, const Json& input, Process&)>;
+struct Call {
+  Job& job;
+  const Json& input;
+  Process& process;
+};
 
-const std::map<std::string, Action, std::less<>>& actions() {
-  static const std::map<std::string, Action, std::less<>> table{
-      {"ok", [](Job&, const Json& input,
-                Process&) { return input.as_object().contains("value") ? input.at("value") : Json("ok"); }},
-      {"pid", [](Job&, const Json&, Process& process) { return report(process); }},
-      {"scratch", [](Job&, const Json& input, Process&) { return scratch_file(input); }},
-      {"sleep_ms", [](Job& job, const Json& input, Process&) { return sleep_for(job, number(input, "ms", 1000)); }},
+using Actions = std::map<std::string, std::function<Json(const Call&)>, std::less<>>;
+
+/// What a process lives through.
+const Actions& harmless() {
+  static const Actions kTable{
+      {"ok", [](const Call& call) { return call.input.as_object().contains("value") ? call.input.at("value") : "ok"; }},
+      {"pid", [](const Call& call) { return report(call.process); }},
+      {"scratch", [](const Call& call) { return scratch_file(call.input); }},
+      {"sleep_ms", [](const Call& call) { return sleep_for(call.job, number(call.input, "ms", 1000)); }},
       {"log",
-       [](Job& job, const Json& input, Process&) -> Json {
-         job.log(bulkhead::Level::Info, text(input, "text", "a line of log"));
+       [](const Call& call) -> Json {
+         call.job.log(bulkhead::Level::Info, text(call.input, "text", "a line of log"));
          return "logged";
        }},
       {"print",
-       [](Job&, const Json& input, Process&) -> Json {
-         std::puts(text(input, "text", "a line on stdout").c_str());
-         std::fprintf(stderr, "%s\n", text(input, "err", "a line on stderr").c_str());
+       [](const Call& call) -> Json {
+         std::puts(text(call.input, "text", "a line on stdout").c_str());
+         std::fprintf(stderr, "%s\n", text(call.input, "err", "a line on stderr").c_str());
          return "printed";
        }},
       {"progress",
-       [](Job& job, const Json& input, Process&) -> Json {
-         for (std::int64_t i = 1; i <= number(input, "count", 3); ++i) job.progress({{"step", i}});
-         return sleep_for(job, number(input, "ms", 0));
+       [](const Call& call) -> Json {
+         for (std::int64_t i = 1; i <= number(call.input, "count", 3); ++i) call.job.progress({{"step", i}});
+         return sleep_for(call.job, number(call.input, "ms", 0));
        }},
       {"refresh",
-       [](Job&, const Json&, Process&) -> Json {
+       [](const Call&) -> Json {
          return {{"refresh_worker", true}, {"pid", getpid()}};
        }},
       {"error",
-       [](Job&, const Json& input, Process&) -> Json {
-         return {{"error", text(input, "message", "failed on request")},
-                 {"refresh_worker", number(input, "refresh", 0) != 0}};
+       [](const Call& call) -> Json {
+         return {{"error", text(call.input, "message", "failed on request")},
+                 {"refresh_worker", number(call.input, "refresh", 0) != 0}};
        }},
-      {"throw", [](Job&, const Json& input, Process&) -> Json { throw_something(input); }},
+      {"throw", [](const Call& call) -> Json { throw_something(call.input); }},
       {"big",
-       [](Job&, const Json& input, Process&) -> Json {
-         return {{"big", ballast(number(input, "mb", 30))}};
+       [](const Call& call) -> Json {
+         return {{"big", ballast(number(call.input, "mb", 30))}};
        }},
-      {"flood", [](Job&, const Json& input, Process&) { return flood(input); }},
+      {"flood", [](const Call& call) { return flood(call.input); }},
       {"leak",
-       [](Job&, const Json& input, Process& process) -> Json {
-         process.leaked.push_back(ballast(number(input, "mb", 64)));
-         return {{"leaked", process.leaked.size()}};
+       [](const Call& call) -> Json {
+         const std::lock_guard lock(call.process.mutex);
+         call.process.leaked.push_back(ballast(number(call.input, "mb", 64)));
+         return {{"leaked", call.process.leaked.size()}};
        }},
-      {"strays", [](Job&, const Json& input, Process&) { return strays(input); }},
-      {"oom", [](Job&, const Json& input, Process&) { return eat_memory(input); }},
-      {"segfault", [](Job&, const Json&, Process&) -> Json { segfault(); }},
-      {"abort", [](Job&, const Json&, Process&) -> Json { std::abort(); }},
-      {"divide", [](Job&, const Json&, Process&) -> Json { return 1 / zero; }},
-      {"bad_free",
-       [](Job&, const Json&, Process&) -> Json {
-         char* block = static_cast<char*>(std::malloc(64));
-         std::free(block + 8 * (zero + 1));
-         return "free did not notice";
-       }},
-      {"stack_overflow", [](Job&, const Json&, Process&) -> Json { return overflow_stack(0); }},
+      {"strays", [](const Call& call) { return strays(call.input); }},
+      {"oom", [](const Call& call) { return eat_memory(call.input); }},
+  };
+  return kTable;
+}
+
+/// What it does not.
+const Actions& deadly() {
+  static const Actions kTable{
+      {"segfault", [](const Call&) -> Json { segfault(); }},
+      {"abort", [](const Call&) -> Json { std::abort(); }},
+      {"divide", [](const Call&) -> Json { return 1000 / zero; }},
+      {"bad_free", [](const Call&) { return free_twice(); }},
+      {"stack_overflow", [](const Call&) -> Json { return overflow_stack(0); }},
       {"terminate",
-       [](Job&, const Json&, Process&) -> Json {
+       [](const Call&) -> Json {
          std::thread([] { throw std::runtime_error("thrown in a thread of the handler's own"); }).join();
          return nullptr;
        }},
       {"kill",
-       [](Job&, const Json& input, Process&) -> Json {
-         raise(static_cast<int>(number(input, "signal", SIGKILL)));
+       [](const Call& call) -> Json {
+         raise(static_cast<int>(number(call.input, "signal", SIGKILL)));
          return "still here";
        }},
       {"stop",
-       [](Job&, const Json&, Process&) -> Json {
+       [](const Call&) -> Json {
          raise(SIGSTOP);
          return "continued";
        }},
-      {"exit0", [](Job&, const Json&, Process&) -> Json { std::exit(0); }},
-      {"exit3", [](Job&, const Json&, Process&) -> Json { std::exit(3); }},
-      {"exit", [](Job&, const Json& input, Process&) -> Json { _exit(static_cast<int>(number(input, "code", 1))); }},
-      {"hang", [](Job&, const Json&, Process&) -> Json { hang(); }},
+      {"exit0", [](const Call&) -> Json { std::exit(0); }},
+      {"exit3", [](const Call&) -> Json { std::exit(3); }},
+      {"exit", [](const Call& call) -> Json { _exit(static_cast<int>(number(call.input, "code", 1))); }},
+      {"hang", [](const Call&) -> Json { hang(); }},
       {"ignore_term",
-       [](Job&, const Json&, Process&) -> Json {
+       [](const Call&) -> Json {
          std::signal(SIGTERM, SIG_IGN);
          hang();
        }},
       {"spin",
-       [](Job&, const Json&, Process&) -> Json {
+       [](const Call&) -> Json {
          for (;;) zero = 0;
        }},
       {"close",
-       [](Job&, const Json&, Process&) -> Json {
+       [](const Call&) -> Json {
          close_descriptors();
          hang();
        }},
   };
-  return table;
+  return kTable;
 }
 
 /// How the process ends once its result was given.
@@ -284,11 +306,16 @@ void end_process(const std::string& how) {
 Json act(Job& job, Process& process) {
   const Json& input = job.input();
   const std::string what = text(input, "do", "ok");
-  const auto action = actions().find(what);
-  if (action == actions().end()) throw bulkhead::Error("there is no such animal: " + what);
-  process.jobs += 1;
-  process.then = text(input, "then", "");
-  return action->second(job, input, process);
+  for (const Actions* actions : {&harmless(), &deadly()})
+    if (const auto action = actions->find(what); action != actions->end()) {
+      {
+        const std::lock_guard lock(process.mutex);
+        process.jobs += 1;
+        process.then = text(input, "then", "");
+      }
+      return action->second(Call{job, input, process});
+    }
+  throw bulkhead::Error("there is no such animal: " + what);
 }
 
 /// The ways a child's set-up can fail.
@@ -324,6 +351,7 @@ int main(int argc, char** argv) {
                           .refresh_worker = refresh,
                           .concurrency_modifier =
                               [&](int) {
+                                const std::lock_guard lock(process.mutex);
                                 end_process(process.then);
                                 return concurrency;
                               }},
