@@ -15,7 +15,10 @@
  * of the library's own, whatever the handler does. The thread that waits in bh_next receives for itself: no hop.
  *
  * Errors: functions return BH_OK or a negative bh_status; bh_strerror gives the text. Nothing here throws, prints or
- * exits. JSON handed in is sent as it is; the supervisor checks it and fails the job that sent anything else.
+ * exits, with one exception: a process that is still there 5 s after its supervisor was lost ends with exit code 70 and a
+ * line on stderr. JSON handed in is sent as it is; the supervisor checks it and fails the job that sent anything else.
+ *
+ * Forks: in a process forked from a child every function returns BH_INVALID and touches nothing.
  */
 #ifndef BULKHEAD_BULKHEAD_H
 #define BULKHEAD_BULKHEAD_H
@@ -76,6 +79,8 @@ typedef struct bh_options {
    * job wait for it to return, so it must not give the result itself; any other call on the job is fine. */
   void (*on_stop)(bh_job *job, bh_stop_reason reason, void *user);
   void *on_stop_user;
+  int return_on_signal;  /* non-zero: bh_next returns BH_AGAIN when a signal handler ran in the thread that waits there (an
+                          * interpreter then gets to run its own); else it waits on */
 } bh_options;
 
 /* Non-zero when a supervisor started this process (BULKHEAD_SOCKET is set). */
