@@ -98,9 +98,6 @@ class Connection {
  public:
   /// Says why and holds nullptr when there is none. `on_stop` may be nullptr: cancels come as events then.
   explicit Connection(void (*on_stop)(bh_job*, bh_stop_reason, void*) = nullptr, void* user = nullptr) {
-    // What a handler printed before it crashes should not die in a buffer with it.
-    std::fflush(stdout);
-    std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);
     const std::string sdk = std::string("bulkhead-cpp/") + bh_version();
     bh_options options{};
     options.size = sizeof options;
@@ -191,7 +188,6 @@ class BlockingLoop {
       std::lock_guard lock(mutex_);
       running_.erase(handle);
     }
-    std::fflush(stdout);  // what the job printed leaves before its result does
     outlet.finish(outcome);
   }
 

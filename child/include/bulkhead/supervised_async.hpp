@@ -8,7 +8,6 @@
 
 #pragma once
 
-#include <cstdio>
 #include <exception>
 #include <memory>
 #include <stop_token>
@@ -146,7 +145,6 @@ class AsyncLoop {
         outcome = failed_by_exception(program_.who);
       }
     }
-    std::fflush(stdout);
     running->outlet.finish(outcome);
     adjust_concurrency(false);
     if (ending_) end();
