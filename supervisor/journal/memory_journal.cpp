@@ -1,0 +1,167 @@
+#include "supervisor/journal/memory_journal.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "supervisor/journal/error.hpp"
+
+namespace bulkhead::journal {
+namespace {
+
+std::int64_t system_ms() {
+  auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<milliseconds>(now).count();
+}
+
+}  // namespace
+
+MemoryJournal::MemoryJournal(Options options) : options_(std::move(options)) {
+  if (!options_.wall_ms) options_.wall_ms = system_ms;
+  // A million numbers a millisecond: nobody catches up with the clock.
+  next_run_ = static_cast<RunNumber>(std::max<std::int64_t>(options_.wall_ms(), 1)) * 1'000'000;
+}
+
+MemoryJournal::Record* MemoryJournal::find(std::string_view id) {
+  auto place = records_.find(id);
+  return place != records_.end() ? &place->second : nullptr;
+}
+
+void MemoryJournal::accept(const Job& job, Written written) {
+  trim();
+  auto [place, fresh] = records_.try_emplace(job.id);
+  if (!fresh) {
+    const Record& old = place->second;
+    bool over = old.settled && old.remembered->outcome.status != Status::Completed;
+    if (!over) return written(Fault::Duplicate);
+    erase(place);
+    records_.try_emplace(job.id);
+  }
+  written({});
+}
+
+void MemoryJournal::start(const Job& job, RunNumber run, int, std::string_view, std::int64_t, Written written) {
+  Record* record = find(job.id);
+  if (record == nullptr) return written(Fault::UnknownJob);
+  if (record->remembered) return written(Fault::Stale);
+  record->run = run;
+  for (const auto& [number, chunk] : record->chunks) {
+    record->bytes -= chunk.size();
+    bytes_ -= chunk.size();
+  }
+  record->chunks.clear();
+  written({});
+}
+
+void MemoryJournal::requeue(const Job& job, RunNumber run, bool) {
+  Record* record = find(job.id);
+  if (record != nullptr && record->run == run) record->run = 0;
+}
+
+void MemoryJournal::finish(const Job& job, const Outcome& outcome, Written written) {
+  Record* record = find(job.id);
+  if (record == nullptr) return written(Fault::UnknownJob);
+  if (record->remembered) return written({});
+  record->run = 0;
+  record->remembered.emplace(Remembered{job, outcome});
+  Job& kept = record->remembered->job;
+  kept.extra = {};
+  if (outcome.status == Status::Completed) kept.input = {};
+  std::int64_t finished_ms = outcome.finished_ms != 0 ? outcome.finished_ms : options_.wall_ms();
+  record->expires_ms = finished_ms + (job.sync ? options_.sync_retention : options_.retention).count();
+  std::size_t bytes = kept.input.size() + outcome.output.size() + outcome.error.size();
+  record->bytes += bytes;
+  bytes_ += bytes;
+  written({});
+}
+
+void MemoryJournal::settle(const Job& job) {
+  auto place = records_.find(job.id);
+  if (place == records_.end() || place->second.settled || !place->second.remembered) return;
+  place->second.settled = true;
+  expiry_.emplace(place->second.expires_ms, &place->first);
+  trim();
+}
+
+void MemoryJournal::chunk(const Job& job, RunNumber run, std::uint32_t number, Payload chunk, Written written) {
+  Record* record = find(job.id);
+  if (record == nullptr) return written(Fault::UnknownJob);
+  if (record->remembered || record->run != run) return written(Fault::Stale);
+  if (number > kMaxChunks) return written(Fault::OutOfRange);
+  std::size_t bytes = chunk.size();
+  if (options_.max_bytes != 0 && bytes_ + bytes > options_.max_bytes) {
+    trim();
+    if (bytes_ + bytes > options_.max_bytes) return written(Fault::SizeLimit);
+  }
+  if (record->chunks.try_emplace(number, std::move(chunk)).second) {
+    record->bytes += bytes;
+    bytes_ += bytes;
+  }
+  written({});
+}
+
+void MemoryJournal::checkpoint(const Job& job, RunNumber run, Payload, Written written) {
+  Record* record = find(job.id);
+  if (record == nullptr) return written(Fault::UnknownJob);
+  if (record->remembered || record->run != run) return written(Fault::Stale);
+  written({});
+}
+
+void MemoryJournal::lookup(std::string_view id, std::function<void(std::optional<Remembered>)> found) {
+  Record* record = find(id);
+  bool known = record != nullptr && record->remembered && record->expires_ms > options_.wall_ms();
+  found(known ? record->remembered : std::nullopt);
+}
+
+void MemoryJournal::forget(std::string_view id) {
+  if (auto place = records_.find(id); place != records_.end()) erase(place);
+}
+
+void MemoryJournal::chunks(std::string_view id, std::uint32_t from, std::size_t max_bytes,
+                           std::function<void(std::vector<StoredChunk>)> found) {
+  std::vector<StoredChunk> some;
+  Record* record = find(id);
+  if (record != nullptr && (!record->remembered || record->expires_ms > options_.wall_ms())) {
+    std::size_t bytes = 0;
+    for (auto next = record->chunks.lower_bound(from); next != record->chunks.end(); ++next) {
+      bytes += next->second.size();
+      if (!some.empty() && bytes > max_bytes) break;
+      some.push_back({next->first, next->second});
+    }
+  }
+  found(std::move(some));
+}
+
+void MemoryJournal::expire(std::string_view id, std::int64_t at_ms) {
+  auto place = records_.find(id);
+  if (place == records_.end() || !place->second.remembered || place->second.expires_ms <= at_ms) return;
+  if (place->second.settled) unlist(place->first, place->second);
+  place->second.expires_ms = at_ms;
+  if (place->second.settled) expiry_.emplace(at_ms, &place->first);
+  trim();
+}
+
+void MemoryJournal::erase(Records::iterator place) {
+  if (place->second.settled) unlist(place->first, place->second);
+  bytes_ -= place->second.bytes;
+  records_.erase(place);
+}
+
+void MemoryJournal::unlist(const std::string& id, const Record& record) {
+  auto [first, last] = expiry_.equal_range(record.expires_ms);
+  auto entry = std::find_if(first, last, [&](const auto& candidate) { return candidate.second == &id; });
+  if (entry != last) expiry_.erase(entry);
+}
+
+void MemoryJournal::trim() {
+  std::int64_t now = options_.wall_ms();
+  while (!expiry_.empty() &&
+         (expiry_.begin()->first <= now || (options_.max_bytes != 0 && bytes_ > options_.max_bytes))) {
+    auto place = records_.find(*expiry_.begin()->second);
+    expiry_.erase(expiry_.begin());
+    bytes_ -= place->second.bytes;
+    records_.erase(place);
+  }
+}
+
+}  // namespace bulkhead::journal

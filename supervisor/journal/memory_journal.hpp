@@ -1,0 +1,75 @@
+// The journal that writes nothing down.
+
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "supervisor/journal/store.hpp"
+
+namespace bulkhead::journal {
+
+/// Durability::Memory: every write completes at once, inside the call, and nothing outlives the process. Finished jobs and
+/// streamed chunks are remembered as on the disk, within Options::max_bytes: beyond it the finished jobs that would expire
+/// first are forgotten early. Checkpoints and progress are not kept: only a restart would ask for them.
+class MemoryJournal final : public Store {
+ public:
+  explicit MemoryJournal(Options options);
+
+  void accept(const Job& job, Written written) override;
+  void start(const Job& job, RunNumber run, int attempt, std::string_view worker_id, std::int64_t started_ms,
+             Written written) override;
+  void requeue(const Job& job, RunNumber run, bool counted) override;
+  void finish(const Job& job, const Outcome& outcome, Written written) override;
+  void settle(const Job& job) override;
+  void chunk(const Job& job, RunNumber run, std::uint32_t number, Payload chunk, Written written) override;
+  void progress(const Job&, Payload) override {}
+  void checkpoint(const Job& job, RunNumber run, Payload data, Written written) override;
+  void lookup(std::string_view id, std::function<void(std::optional<Remembered>)> found) override;
+  void forget(std::string_view id) override;
+  std::size_t backlog() const override { return 0; }
+
+  std::size_t poll() override { return 0; }
+  std::vector<Recovered> recover() override { return {}; }
+  /// Counts from the wall clock, so that a child of a predecessor in the same place never meets its own number.
+  RunNumber next_run() const override { return next_run_; }
+  void chunks(std::string_view id, std::uint32_t from, std::size_t max_bytes,
+              std::function<void(std::vector<StoredChunk>)> found) override;
+  void expire(std::string_view id, std::int64_t at_ms) override;
+  Health health() const override { return {}; }
+
+ private:
+  struct Record {
+    RunNumber run = 0;
+    bool settled = false;
+    std::optional<Remembered> remembered;  ///< once finished
+    std::int64_t expires_ms = 0;
+    std::map<std::uint32_t, Payload> chunks;
+    std::size_t bytes = 0;  ///< of what is kept
+  };
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+  };
+  using Records = std::unordered_map<std::string, Record, Hash, std::equal_to<>>;
+
+  Record* find(std::string_view id);
+  void erase(Records::iterator place);
+  /// Takes a settled job out of the order of expiry.
+  void unlist(const std::string& id, const Record& record);
+  /// Forgets what has expired, and what there is no room for.
+  void trim();
+
+  Options options_;
+  RunNumber next_run_;
+  Records records_;
+  std::multimap<std::int64_t, const std::string*> expiry_;  ///< settled jobs; the ids are those in records_
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace bulkhead::journal

@@ -1,0 +1,60 @@
+// Looks things up without holding up the loop or the writer.
+
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "supervisor/journal/sqlite.hpp"
+#include "supervisor/journal/tables.hpp"
+
+namespace bulkhead::journal {
+
+/// A thread with a connection of its own. In WAL mode a reader sees the last commit at the moment it begins and neither
+/// waits for the writer nor makes it wait.
+class Reader {
+ public:
+  /// A question about one job. It comes back with its answer.
+  struct Query {
+    std::string id;
+    std::int64_t now_ms = 0;    ///< what has expired by then is not found
+    bool wants_chunks = false;  ///< else the job with its outcome
+    std::uint32_t from = 0;
+    std::size_t max_bytes = 0;
+    std::function<void(Query&)> answered;
+
+    std::optional<Queries::Found> found;
+    std::vector<StoredChunk> chunks;
+    std::error_code error;
+    std::string error_text;
+  };
+
+  /// `notify` is called on the reader's thread when there is something to collect.
+  Reader(Connection connection, std::function<void()> notify);
+  ~Reader();
+  Reader(const Reader&) = delete;
+  Reader& operator=(const Reader&) = delete;
+
+  void ask(Query query);
+  std::vector<Query> collect();
+
+ private:
+  void run();
+  void answer(Query& query);
+
+  Connection connection_;
+  Queries queries_;
+  std::function<void()> notify_;
+  std::mutex mutex_;
+  std::condition_variable asked_;
+  std::vector<Query> questions_, answers_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace bulkhead::journal

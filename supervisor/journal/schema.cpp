@@ -1,0 +1,104 @@
+#include "supervisor/journal/schema.hpp"
+
+#include <string>
+#include <system_error>
+
+#include "supervisor/journal/error.hpp"
+
+namespace bulkhead::journal {
+namespace {
+
+// Version 1. What stands where and why: docs/JOURNAL.md.
+constexpr const char* kVersion1 = R"sql(
+CREATE TABLE meta (
+  name  TEXT PRIMARY KEY,
+  value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE jobs (
+  key                  INTEGER PRIMARY KEY,
+  id                   TEXT NOT NULL UNIQUE,
+  submitted_ms         INTEGER NOT NULL,
+  execution_timeout_ms INTEGER NOT NULL,
+  ttl_ms               INTEGER NOT NULL,
+  flags                INTEGER NOT NULL,
+  max_attempts         INTEGER NOT NULL,
+  webhook              TEXT NOT NULL,
+  input                BLOB
+) STRICT;
+
+CREATE TABLE open (
+  key        INTEGER PRIMARY KEY,
+  attempts   INTEGER NOT NULL DEFAULT 0,
+  run        INTEGER NOT NULL DEFAULT 0,
+  worker_id  TEXT NOT NULL DEFAULT '',
+  started_ms INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE TABLE outcomes (
+  key          INTEGER PRIMARY KEY,
+  status       INTEGER NOT NULL,
+  flags        INTEGER NOT NULL,
+  error_type   TEXT NOT NULL,
+  worker_id    TEXT NOT NULL,
+  attempts     INTEGER NOT NULL,
+  started_ms   INTEGER NOT NULL,
+  finished_ms  INTEGER NOT NULL,
+  execution_ms INTEGER NOT NULL,
+  expires_ms   INTEGER NOT NULL,
+  error        BLOB,
+  output       BLOB
+) STRICT;
+CREATE INDEX outcomes_expiry ON outcomes (expires_ms);
+
+CREATE TABLE extras      (key INTEGER PRIMARY KEY, extra BLOB NOT NULL) STRICT;
+CREATE TABLE checkpoints (key INTEGER PRIMARY KEY, data  BLOB) STRICT;
+CREATE TABLE progress    (key INTEGER PRIMARY KEY, value BLOB) STRICT;
+CREATE TABLE chunks      (slot INTEGER PRIMARY KEY, chunk BLOB) STRICT;
+
+INSERT INTO meta (name, value) VALUES ('next_run', 1);
+)sql";
+
+constexpr const char* kSteps[] = {kVersion1};
+
+[[noreturn]] void refuse_newer(int version, std::size_t known, const std::string& path) {
+  throw std::system_error(
+      Fault::TooNew,
+      path + " has format version " + std::to_string(version) + " and this program knows versions up to " +
+          std::to_string(known) +
+          ". Run the newer Bulkhead again, or give another --state-dir. To go back for good, "
+          "stop it and put " +
+          backup_name(static_cast<int>(known)) +
+          " (the journal as it was before the upgrade, if it stands beside it) in place of journal.db and remove "
+          "journal.db-wal: jobs accepted since the upgrade are lost");
+}
+
+}  // namespace
+
+std::span<const char* const> schema_steps() { return kSteps; }
+
+std::string backup_name(int version) { return "journal.v" + std::to_string(version) + ".db"; }
+
+void migrate(Connection& connection, std::span<const char* const> steps, const std::string& path,
+             const std::function<void(int version)>& before) {
+  auto version = static_cast<int>(connection.number("PRAGMA user_version"));
+  auto target = static_cast<int>(steps.size());
+  auto application = connection.number("PRAGMA application_id");
+  bool empty = connection.number("SELECT count(*) FROM sqlite_schema") == 0;
+  if (!empty && (application != kApplicationId || version == 0)) throw std::system_error(Fault::NotAJournal, path);
+  if (version > target) refuse_newer(version, steps.size(), path);
+  if (version == target) return;
+  if (!empty) before(version);
+  connection.execute("BEGIN EXCLUSIVE");
+  try {
+    for (int step = version; step < target; ++step) connection.execute(steps[static_cast<std::size_t>(step)]);
+    connection.execute(("PRAGMA application_id = " + std::to_string(kApplicationId)).c_str());
+    connection.execute(("PRAGMA user_version = " + std::to_string(target)).c_str());
+    connection.execute("COMMIT");
+  } catch (...) {
+    if (connection.in_transaction()) connection.execute("ROLLBACK");
+    throw;
+  }
+}
+
+}  // namespace bulkhead::journal
