@@ -9,9 +9,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "protocol/black_box.hpp"
+#include "supervisor/process/descriptor.hpp"
 
 namespace bulkhead::process {
 
@@ -41,10 +43,6 @@ class BlackBoxFile {
   /// Opens what another supervisor made; empty if it is not there. Throws std::system_error.
   static std::optional<BlackBoxFile> open(const std::filesystem::path& path);
 
-  BlackBoxFile(BlackBoxFile&& other) noexcept;
-  BlackBoxFile& operator=(BlackBoxFile&& other) noexcept;
-  ~BlackBoxFile();
-
   /// Empty if the file is no longer a black box (truncated or overwritten): then nothing is known of what was
   /// entered, and every run the child had must be taken as entered.
   std::optional<BlackBoxSnapshot> read() const;
@@ -57,9 +55,9 @@ class BlackBoxFile {
   void remove() noexcept;
 
  private:
-  BlackBoxFile(std::filesystem::path path, int fd);
+  BlackBoxFile(std::filesystem::path path, Descriptor fd) : path_(std::move(path)), fd_(std::move(fd)) {}
   std::filesystem::path path_;
-  int fd_ = -1;
+  Descriptor fd_;
 };
 
 }  // namespace bulkhead::process

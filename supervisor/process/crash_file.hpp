@@ -25,8 +25,13 @@ struct CrashFile {
   int code = 0;    ///< si_code
   std::uint64_t address = 0;
   int thread = 0;
+  std::string thread_name;
+  int sender = 0;                     ///< pid of the process that sent the signal; 0: it came of the child's own doing
+  std::string exception_type;         ///< demangled, where an uncaught exception ended the process
+  std::string exception_text;         ///< its what()
+  std::string cut;                    ///< why the stack could not be followed to its end
   std::vector<std::uint64_t> frames;  ///< innermost first, at most kMaxFrames
-  std::vector<Mapping> maps;          ///< executable ones and those beside them, at most kMaxMappings
+  std::vector<Mapping> maps;          ///< those of files, at most kMaxMappings
   std::string maps_text;              ///< the maps as they were written
   bool complete = false;              ///< the handler reached its end
 
@@ -37,10 +42,18 @@ struct CrashFile {
 
 CrashFile parse_crash_file(std::string_view text);
 
+/// The same facts as text again, as far as a symboliser needs them: frames and maps.
+std::string to_text(const CrashFile& crash);
+
 /// Empty if the file is not there or holds nothing: the child died without a word. Reads at most kMaxBytes.
 std::optional<CrashFile> read_crash_file(const std::filesystem::path& path);
 
 /// The frames as far as the maps alone can tell, at once: "libfoo.so+0x1a2b", "0x7f…" where nothing is known.
 std::vector<std::string> plain_stack(const CrashFile& crash);
+
+/// What the file says about the reason beyond the signal, for the message of a crash record: "uncaught exception
+/// std::runtime_error: no such model", "signal sent by process 4242", "at address 0x0", with the name of the thread where
+/// it has one of its own. May be empty.
+std::string crash_reason(const CrashFile& crash);
 
 }  // namespace bulkhead::process

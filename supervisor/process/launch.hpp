@@ -4,9 +4,9 @@
 // as it is not reaped its pid, its process group and its session cannot be given to a stranger, so the strays it left
 // can be killed by group without risk. Hence the order at a death, which belongs to the caller:
 //
-//     child.async_wait([&](const ExitStatus& status) {          // the verdict, well under a millisecond after the death
+//     child.async_wait([&](const ExitStatus& status) {         // the verdict, well under a millisecond after the death
 //       end_strays(executor, child, cookie, limit, [&](StrayReport) {
-//         child.reap();                                          // only now may the numbers be used again
+//         child.reap();                                         // only now may the numbers be used again
 //       });
 //     });
 //
@@ -94,10 +94,12 @@ class Child {
   void reap();
   bool reaped() const;
 
- private:
-  friend class Launcher;
+  /// For process/ alone (child_state.hpp).
   struct State;
   explicit Child(std::shared_ptr<State> state);
+  const std::shared_ptr<State>& state() const { return state_; }
+
+ private:
   std::shared_ptr<State> state_;
 };
 

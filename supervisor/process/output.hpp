@@ -67,7 +67,7 @@ class Output {
   void close();
 
   std::uint64_t bytes_read() const;
-  std::uint64_t bytes_dropped() const;  ///< of bytes_read, those that reached neither sink nor tail
+  std::uint64_t bytes_dropped() const;  ///< of bytes_read, those that did not reach the sink
 
  private:
   struct State;

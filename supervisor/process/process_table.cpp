@@ -1,0 +1,173 @@
+#include "supervisor/process/process_table.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <csignal>
+#include <cstdio>
+#include <memory>
+
+namespace bulkhead::process {
+namespace {
+
+struct CloseDirectory {
+  void operator()(DIR* directory) const { ::closedir(directory); }
+};
+using Directory = std::unique_ptr<DIR, CloseDirectory>;
+
+class File {
+ public:
+  explicit File(const char* path) : fd_(::open(path, O_RDONLY | O_CLOEXEC)) {}
+  File(const File&) = delete;
+  ~File() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  explicit operator bool() const { return fd_ >= 0; }
+  /// At most `size` bytes; short only at the end of the file.
+  std::size_t read(char* buffer, std::size_t size) {
+    std::size_t have = 0;
+    while (have < size) {
+      ssize_t got = ::read(fd_, buffer + have, size - have);
+      if (got < 0 && errno == EINTR) continue;
+      if (got <= 0) break;
+      have += static_cast<std::size_t>(got);
+    }
+    return have;
+  }
+
+ private:
+  int fd_;
+};
+
+struct Path {
+  template <typename... Arguments>
+  explicit Path(const char* format, Arguments... arguments) {
+    std::snprintf(text, sizeof text, format, arguments...);
+  }
+  char text[64];
+};
+
+template <typename Number>
+bool take_number(std::string_view& text, Number& number) {
+  text.remove_prefix(std::min(text.find_first_not_of(" \n"), text.size()));
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{}) return false;
+  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+  return true;
+}
+
+std::vector<pid_t> numbers_in(const char* path, bool& there) {
+  std::vector<pid_t> numbers;
+  Directory directory(::opendir(path));
+  there = directory != nullptr;
+  if (!directory) return numbers;
+  while (const dirent* entry = ::readdir(directory.get())) {
+    std::string_view name = entry->d_name;
+    pid_t number = 0;
+    if (name[0] >= '0' && name[0] <= '9' && take_number(name, number)) numbers.push_back(number);
+  }
+  return numbers;
+}
+
+/// A descriptor that stands for the process: of its own kind, or where the kernel has none, of its directory in /proc.
+int open_process(pid_t pid) {
+  int fd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+  return fd >= 0 ? fd : ::open(Path("/proc/%d", pid).text, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+}  // namespace
+
+std::optional<ProcessFacts> read_facts(pid_t pid) {
+  File file(Path("/proc/%d/stat", pid).text);
+  if (!file) return std::nullopt;
+  char buffer[1024];
+  std::string_view text(buffer, file.read(buffer, sizeof buffer));
+  // The name stands in parentheses and may hold any character, these included.
+  std::size_t open = text.find('('), close = text.rfind(')');
+  if (open == std::string_view::npos || close == std::string_view::npos || close + 3 > text.size()) return std::nullopt;
+  ProcessFacts facts;
+  facts.pid = pid;
+  facts.name = text.substr(open + 1, close - open - 1);
+  facts.state = text[close + 2];
+  text.remove_prefix(close + 3);
+  long unused = 0;
+  bool good = take_number(text, facts.parent) && take_number(text, facts.group) && take_number(text, facts.session);
+  for (int field = 7; good && field < 22; ++field) good = take_number(text, unused);
+  if (!good || !take_number(text, facts.start_time)) return std::nullopt;
+  return facts;
+}
+
+std::optional<std::vector<pid_t>> children_of(pid_t pid) {
+  std::vector<pid_t> children;
+  bool there = false;
+  for (pid_t thread : numbers_in(Path("/proc/%d/task", pid).text, there)) {
+    File file(Path("/proc/%d/task/%d/children", pid, thread).text);
+    if (!file) {
+      if (errno == ENOENT && ::access(Path("/proc/%d/task/%d/stat", pid, thread).text, F_OK) == 0) return std::nullopt;
+      continue;
+    }
+    std::string list(4096, '\0');
+    std::size_t length = 0;
+    while ((length += file.read(list.data() + length, list.size() - length)) == list.size()) list.resize(2 * length);
+    std::string_view text(list.data(), length);
+    for (pid_t child = 0; take_number(text, child);) children.push_back(child);
+  }
+  return children;
+}
+
+std::vector<pid_t> all_processes() {
+  bool there = false;
+  return numbers_in("/proc", there);
+}
+
+std::vector<pid_t> ancestors() {
+  std::vector<pid_t> chain;
+  // A parent of 0 is one outside this process namespace.
+  for (pid_t pid = ::getppid(); pid > 0;) {
+    chain.push_back(pid);
+    auto facts = read_facts(pid);
+    pid = facts ? facts->parent : 0;
+  }
+  return chain;
+}
+
+bool has_variable(pid_t pid, std::string_view name, const std::function<bool(std::string_view)>& matches) {
+  File file(Path("/proc/%d/environ", pid).text);
+  if (!file) return false;
+  // A cookie is the first variable of what the supervisor starts, so one page mostly will do.
+  std::string text(4096, '\0');
+  std::size_t length = 0, start = 0;
+  for (bool at_end = false; !at_end;) {
+    length += file.read(text.data() + length, text.size() - length);
+    at_end = length < text.size();
+    for (;;) {
+      std::size_t end = text.find('\0', start);
+      if (end >= length && !at_end) break;
+      end = std::min(end, length);
+      std::string_view entry(text.data() + start, end - start);
+      if (entry.size() > name.size() && entry.starts_with(name) && entry[name.size()] == '=' &&
+          matches(entry.substr(name.size() + 1)))
+        return true;
+      start = end + 1;
+      if (start >= length) break;
+    }
+    if (!at_end) text.resize(text.size() * 4);
+  }
+  return false;
+}
+
+bool end_process(const ProcessFacts& process) {
+  int fd = open_process(process.pid);
+  if (fd < 0) return false;
+  auto now = read_facts(process.pid);
+  bool same = now && now->start_time == process.start_time;
+  bool sent = same && ::syscall(SYS_pidfd_send_signal, fd, SIGKILL, nullptr, 0) == 0;
+  ::close(fd);
+  return sent;
+}
+
+}  // namespace bulkhead::process

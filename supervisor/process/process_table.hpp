@@ -1,0 +1,49 @@
+// Looks into /proc: what a process is, who its children are, what its environment says. A snapshot of something that
+// moves: every answer may be out of date when it is read, so whoever kills by it checks the identity again (end_process).
+
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace bulkhead::process {
+
+struct ProcessFacts {
+  pid_t pid = 0;
+  pid_t parent = 0;
+  pid_t group = 0;
+  pid_t session = 0;
+  char state = '?';
+  std::uint64_t start_time = 0;  ///< clock ticks since boot; with the pid it names one process and no other
+  std::string name;
+
+  bool is_dead() const { return state == 'Z' || state == 'X'; }
+};
+
+/// Empty if there is no such process.
+std::optional<ProcessFacts> read_facts(pid_t pid);
+
+/// The children of all threads of a process; empty if the system does not list them. None of a process that is gone.
+std::optional<std::vector<pid_t>> children_of(pid_t pid);
+
+/// All processes there are.
+std::vector<pid_t> all_processes();
+
+/// From the caller's parent up to the first process of the machine (or container).
+std::vector<pid_t> ancestors();
+
+/// True if the environment the process was started with has a variable of this name for whose value `matches`. False where
+/// it may not be read. A process may have overwritten it.
+bool has_variable(pid_t pid, std::string_view name, const std::function<bool(std::string_view)>& matches);
+
+/// Sends SIGKILL through a descriptor of the process, after a check that pid and start time still go together. False if
+/// that process is gone, or cannot be signalled.
+bool end_process(const ProcessFacts& process);
+
+}  // namespace bulkhead::process
