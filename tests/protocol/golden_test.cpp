@@ -6,8 +6,9 @@
 //
 //     BULKHEAD_WRITE_GOLDEN=1 meson test -C build protocol_golden && git diff tests/golden
 //
-// The same command writes the "golden_" seeds of tests/fuzz/corpus. A file is lines of text: "# " and the envelope as JSON,
-// for the reader, "envelope" and its bytes, and a line "body" with its bytes for every frame behind it, in hexadecimal.
+// The same command writes the "golden_" seeds of tests/fuzz/corpus. A file is lines of text: "# " and the envelope as
+// JSON, for the reader; "envelope" and its bytes; and a line "body" with its bytes for every frame behind it. Bytes are
+// in hexadecimal.
 
 #include <gtest/gtest.h>
 
@@ -54,7 +55,7 @@ std::string from_hex(std::string_view text) {
 std::string file_text(const Sample& sample) {
   const Frames frames = frames_of(sample.message);
   std::string text = std::string("# ") + sample.envelope + "\nenvelope " + hex(frames.envelope) + "\n";
-  for (const std::string& body : frames.body) text += "body " + hex(body) + "\n";
+  for (const std::string& body : frames.body) text += (body.empty() ? "body" : "body " + hex(body)) + "\n";
   return text;
 }
 
@@ -63,7 +64,7 @@ Frames frames_in(const std::string& text) {
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
     if (line.starts_with("envelope ")) frames.envelope = from_hex(line.substr(9));
-    if (line.starts_with("body ")) frames.body.push_back(from_hex(line.substr(5)));
+    if (line.starts_with("body")) frames.body.push_back(line.size() > 5 ? from_hex(line.substr(5)) : std::string());
   }
   return frames;
 }
