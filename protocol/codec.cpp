@@ -1,7 +1,7 @@
 // Joins the lists of fields.hpp with those who write and read them, and picks the message by its kind.
 //
-// An envelope is judged before its bodies, so that an error of a body still says whose run it is; and by its size before
-// anything else. A decoded message is built where it is returned, and nothing of it is copied: its texts and bodies are
+// An envelope is judged before its bodies, so that an error of a body still says whose run it is; and by its size
+// before anything else. A decoded message is built where it is returned, and nothing of it is copied: its texts and bodies are
 // views. The compiler makes one straight function per message of the lists; a kind nobody lists is an unknown one.
 
 #include "protocol/codec.hpp"

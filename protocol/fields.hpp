@@ -1,8 +1,8 @@
 // The fields and bodies of every message, once: what is written and what is read come from the same list, in the order
 // docs/PROTOCOL.md gives. Only codec.cpp and tests include this.
 //
-// An `Io` is an EnvelopeWriter or an EnvelopeReader (fields), a BodyWriter or a BodyReader (bodies). To append a field in
-// a later version: add it at the end of its message's list, and make the reader accept envelopes of older versions that
+// An `Io` is an EnvelopeWriter or an EnvelopeReader (fields), a BodyWriter or a BodyReader (bodies). To append a field
+// in a later version: add it at the end of its message's list, and make the reader accept envelopes of older versions that
 // end before it.
 
 #pragma once
