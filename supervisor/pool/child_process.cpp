@@ -1,0 +1,139 @@
+#include "supervisor/pool/child_process.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cassert>
+#include <cerrno>
+#include <csignal>
+#include <system_error>
+#include <utility>
+#include <variant>
+
+#include "protocol/environment.hpp"
+
+namespace bulkhead::pool {
+namespace {
+
+void create_empty(const std::filesystem::path& path) {
+  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0) throw std::system_error(errno, std::generic_category(), "create " + path.string());
+  close(fd);
+}
+
+process::SpawnPlan base_plan(const Options& options) {
+  process::SpawnPlan plan;
+  plan.argv = options.command;
+  plan.cwd = options.cwd;
+  plan.environment = options.environment;
+  plan.environment_removed = options.environment_removed;
+  plan.limits = options.limits_of_process;
+  plan.oom_score_adj = options.oom_score_adj;
+  return plan;
+}
+
+}  // namespace
+
+ChildProcess::ChildProcess(ProcessSite& site, std::string_view worker_id, Handlers handlers)
+    : site_(site), worker_id_(worker_id), handlers_(std::move(handlers)) {}
+
+ChildProcess::~ChildProcess() {
+  child_.reset();
+  remove_files();
+}
+
+void ChildProcess::prepare() {
+  scratch_ = site_.scratch.make(worker_id_);
+  black_box_ = process::BlackBoxFile::create(site_.files / (worker_id_ + ".box"));
+  crash_file_ = site_.files / (worker_id_ + ".crash");
+  create_empty(crash_file_);
+  output_.emplace(site_.executor,
+                  [this](process::Stream stream, std::string_view line) { handlers_.printed(stream, line); });
+  cookie_ = process::make_cookie(site_.options.cookie_prefix);
+  oom_at_launch_ = site_.oom.read();
+}
+
+std::optional<LaunchFailure> ChildProcess::launch(std::string_view endpoint, std::string_view token,
+                                                  const std::optional<std::string>& devices) {
+  namespace env = protocol::environment;
+  try {
+    prepare();
+  } catch (const std::system_error& error) {
+    remove_files();
+    return LaunchFailure{error.what(), true};
+  }
+  process::SpawnPlan plan = base_plan(site_.options);
+  plan.environment.emplace_back(env::kSocket, endpoint);
+  plan.environment.emplace_back(env::kToken, token);
+  plan.environment.emplace_back(env::kBlackBox, black_box_->path().string());
+  plan.environment.emplace_back(env::kCrashFile, crash_file_.string());
+  plan.environment.emplace_back(env::kWorkerId, worker_id_);
+  if (devices) plan.environment.emplace_back("CUDA_VISIBLE_DEVICES", *devices);
+  plan.cookie = cookie_;
+  plan.scratch = scratch_.path();
+  plan.stdout_fd = output_->stdout_fd();
+  plan.stderr_fd = output_->stderr_fd();
+
+  process::LaunchResult result = process::launch(site_.executor, plan);
+  output_->start();
+  if (auto* error = std::get_if<process::LaunchError>(&result)) {
+    output_->close();
+    remove_files();
+    return LaunchFailure{error->text, error->is_transient()};
+  }
+  child_.emplace(std::move(std::get<process::Child>(result)));
+  child_->async_wait([this](const process::ExitStatus& status) { exited(status); });
+  return std::nullopt;
+}
+
+void ChildProcess::terminate() {
+  if (!child_ || status_) return;
+  child_->signal(SIGTERM);
+  child_->signal(SIGCONT);
+}
+
+void ChildProcess::kill() {
+  if (!child_ || status_) return;
+  if (child_->signal(SIGKILL)) killed_by_us_ = true;
+  child_->signal_group(SIGKILL);
+}
+
+void ChildProcess::exited(const process::ExitStatus& status) {
+  child_->signal_group(SIGKILL);
+  status_ = status;
+  oom_verdict_ = process::judge_oom(status, killed_by_us_, oom_at_launch_, site_.oom.read());
+  handlers_.ended();
+}
+
+void ChildProcess::end_strays(std::function<void(const process::StrayReport&)> ended) {
+  assert(status_);
+  process::end_strays(site_.executor, *child_, cookie_, site_.options.strays_time,
+                      [ended = std::move(ended)](process::StrayReport strays) { ended(strays); });
+}
+
+void ChildProcess::bury() {
+  child_->reap();
+  output_->close();
+  remove_files();
+}
+
+void ChildProcess::remove_files() noexcept {
+  scratch_.discard();
+  if (black_box_) black_box_->remove();
+  if (!crash_file_.empty()) unlink(crash_file_.c_str());
+}
+
+std::optional<process::BlackBoxSnapshot> ChildProcess::last_words() const { return black_box_->read(); }
+
+std::optional<process::CrashFile> ChildProcess::crash() const { return process::read_crash_file(crash_file_); }
+
+process::CrashRecord ChildProcess::describe(std::string_view remark) const {
+  std::string text(remark);
+  if (!oom_verdict_.remark.empty()) {
+    if (!text.empty()) text += "; ";
+    text += oom_verdict_.remark;
+  }
+  return process::describe_crash(pid(), *status_, oom_verdict_.oom_killed, text);
+}
+
+}  // namespace bulkhead::pool

@@ -1,0 +1,110 @@
+// One child's process and all that belongs to it on this machine: scratch directory, black box, crash file, output.
+//
+// It knows how to start, to be signalled, to end without a trace, and what can be learnt from what is left. It knows
+// nothing of jobs and of the wire; the Worker does.
+
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "supervisor/pool/options.hpp"
+#include "supervisor/process/black_box_file.hpp"
+#include "supervisor/process/crash_file.hpp"
+#include "supervisor/process/crash_record.hpp"
+#include "supervisor/process/launch.hpp"
+#include "supervisor/process/oom.hpp"
+#include "supervisor/process/output.hpp"
+#include "supervisor/process/scratch.hpp"
+#include "supervisor/process/strays.hpp"
+
+namespace bulkhead::pool {
+
+namespace asio = boost::asio;
+
+/// What all children's processes share. Outlives them.
+struct ProcessSite {
+  asio::any_io_executor executor;
+  const Options& options;
+  process::ScratchRoot& scratch;
+  const process::OomCounters& oom;
+  std::filesystem::path files;  ///< the directory of black boxes and crash files
+};
+
+/// Why there is no process.
+struct LaunchFailure {
+  std::string text;
+  bool transient = false;  ///< trying again may help
+};
+
+class ChildProcess {
+ public:
+  struct Handlers {
+    std::function<void()> ended;  ///< the process is dead, and not reaped: status() says how
+    std::function<void(process::Stream, std::string_view line)> printed;
+  };
+
+  ChildProcess(ProcessSite& site, std::string_view worker_id, Handlers handlers);
+  /// A process still running is killed.
+  ~ChildProcess();
+  ChildProcess(const ChildProcess&) = delete;
+  ChildProcess& operator=(const ChildProcess&) = delete;
+
+  /// Starts the command. `devices`: CUDA_VISIBLE_DEVICES, if it is to be set. On failure nothing is left of it.
+  std::optional<LaunchFailure> launch(std::string_view endpoint, std::string_view token,
+                                      const std::optional<std::string>& devices);
+
+  pid_t pid() const { return child_ ? child_->pid() : 0; }
+  const std::optional<process::ExitStatus>& status() const { return status_; }
+
+  /// SIGTERM, and SIGCONT: a stopped process would not see it.
+  void terminate();
+  /// SIGKILL to the process and its group.
+  void kill();
+  bool killed_by_us() const { return killed_by_us_; }
+
+  /// Passes on what the pipes hold at this moment.
+  void drain_output() { output_->drain(); }
+  /// Bytes of output that were too much, and reached nobody but the tail.
+  std::uint64_t output_dropped() const { return output_ ? output_->bytes_dropped() : 0; }
+  /// The last lines of output, also of a flood.
+  std::vector<std::string> output_tail() const { return output_->tail(); }
+
+  /// After its end: ends what it left behind. Calls `ended` once, never from within, and not after bury().
+  void end_strays(std::function<void(const process::StrayReport&)> ended);
+  /// Reaps it and removes its files.
+  void bury();
+
+  /// Which runs it had entered; empty if nothing is known, which means: any of them.
+  std::optional<process::BlackBoxSnapshot> last_words() const;
+  /// What its fatal-signal handler wrote, if it did.
+  std::optional<process::CrashFile> crash() const;
+  /// How it ended, for a record; `remark` is what we know beside.
+  process::CrashRecord describe(std::string_view remark) const;
+
+ private:
+  void prepare();
+  void exited(const process::ExitStatus& status);
+  void remove_files() noexcept;
+
+  ProcessSite& site_;
+  const std::string worker_id_;
+  Handlers handlers_;
+  std::string cookie_;
+  process::Scratch scratch_;
+  std::optional<process::BlackBoxFile> black_box_;
+  std::filesystem::path crash_file_;
+  std::optional<process::Output> output_;
+  std::optional<process::Child> child_;
+  std::optional<process::ExitStatus> status_;
+  process::OomCounts oom_at_launch_;
+  process::OomVerdict oom_verdict_;
+  bool killed_by_us_ = false;
+};
+
+}  // namespace bulkhead::pool

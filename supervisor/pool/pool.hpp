@@ -1,0 +1,141 @@
+// The children: as many as were asked for, always.
+//
+// A pool has a *place* for each worker and each spare; a place is where a child is launched again and again ("w2" in
+// "w2.7"). Serving is not bound to a place: of the children that are set up, `workers` serve, the rest are spares. When
+// a serving child ends or retires, a spare serves at once, and its place gets a fresh child, which becomes the spare.
+//
+// GPUs are dealt out to places, spares included, so that a child that steps in brings its own device. Where devices are
+// fewer than places, places share them, which is said at the start. A place with a device gets its next child only when
+// the last one is gone with all it had started; any other as soon as it is dead.
+//
+// A child that dies before it took a job (and before it lasted a while) failed its set-up: its place waits, longer each
+// time (backoff.hpp). A command that cannot be executed at all is not tried `patience` times before that is said.
+
+#pragma once
+
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "supervisor/pool/worker.hpp"
+
+namespace bulkhead::pool {
+
+/// One child, as an onlooker sees it.
+struct WorkerView {
+  struct RunView {
+    RunNumber run = 0;
+    std::string_view job_id;
+    bool entered = false;
+  };
+  WorkerNumber number = 0;
+  std::string_view id;
+  pid_t pid = 0;
+  WorkerState state = WorkerState::Launching;
+  std::chrono::steady_clock::time_point since;  ///< in this state
+  int concurrency = 0;
+  int window = 0;
+  int jobs_done = 0;
+  std::vector<RunView> runs;
+};
+
+class Pool final : public Workers, private WorkerOwner {
+ public:
+  /// Makes the runtime directory, ends what is left of a predecessor's children, sweeps, and opens the link. Blocks for
+  /// that. Throws std::system_error.
+  Pool(asio::any_io_executor executor, Options options);
+  /// Children still there are killed. After stop() there are none.
+  ~Pool() override;
+
+  /// Launches the children. `listener` outlives the pool.
+  void start(WorkersListener& listener);
+  /// No more children. Those there finish what they have, for no longer than `grace`, and are ended; `stopped` is called
+  /// once they are gone with all they had started, and their files are removed. Once.
+  void stop(milliseconds grace, std::function<void()> stopped);
+
+  // Workers
+  void send(const Assignment& assignment) override;
+  void cancel(RunNumber run, StopReason reason) override;
+  void recall(RunNumber run) override;
+  void acknowledge(RunNumber run, std::uint32_t seq) override;
+  void terminate(WorkerNumber worker) override;
+  void kill(WorkerNumber worker, std::string reason) override;
+  void refresh(WorkerNumber worker) override;
+
+  /// All children, in the order they were launched. Views are valid until the loop goes on.
+  std::vector<WorkerView> snapshot() const;
+  /// Places whose child waits to be launched after a failed set-up.
+  int backing_off() const;
+
+ private:
+  struct Place {
+    Place(int number, const asio::any_io_executor& executor, const Options& options)
+        : index(number), backoff(options.backoff), again(executor) {}
+    int index;
+    std::optional<std::string> devices;  ///< CUDA_VISIBLE_DEVICES
+    Worker* worker = nullptr;            ///< the last one launched here, until it is dead (with devices: gone)
+    int generation = 0;
+    Backoff backoff;
+    asio::steady_timer again;
+    bool waiting = false;
+  };
+
+  // WorkerOwner
+  void set_up(Worker& worker) override;
+  void leaving(Worker& worker) override;
+  void dead(Worker& worker) override;
+  void gone(Worker& worker) override;
+  void owes_acks(bool urgent) override;
+  void holds_progress() override { owes_acks(false); }
+  void window_opened() override;
+
+  void prepare_runtime_dir() const;
+  void deal_out_devices();
+  void say(std::string_view worker_id, std::string_view text);
+  void launch(Place& place);
+  void vacate(Worker& worker);
+  void setup_failed(Place& place, const std::string& reason);
+  void serve_with_spares();
+  void destroy_gone();
+  void flush_soon();
+  void flush_later();
+  void tick();
+  Worker* find(WorkerNumber number);
+  double random() { return std::uniform_real_distribution<>()(generator_); }
+
+  asio::any_io_executor executor_;
+  const Options options_;
+  std::mt19937_64 generator_;
+  Runs runs_;
+  process::OomCounters oom_;
+  process::Symboliser symboliser_;
+  std::unique_ptr<process::ScratchRoot> scratch_;
+  std::unique_ptr<Link> link_;
+  std::optional<WorkerSite> site_;
+  std::vector<Place> places_;
+  std::map<WorkerNumber, std::unique_ptr<Worker>> workers_;  ///< whoever walks over it may be called back meanwhile
+  std::vector<std::unique_ptr<Worker>> gone_;
+  std::shared_ptr<int> alive_;  ///< held weakly by what is posted
+
+  WorkerNumber last_number_ = 0;
+  int serving_ = 0;
+  bool ever_ready_ = false;
+  bool unhealthy_ = false;
+  bool stopping_ = false;
+  std::function<void()> stopped_;
+  std::vector<std::string> remarks_;  ///< to be said at the start
+
+  asio::steady_timer flush_timer_;
+  bool flush_timer_on_ = false;
+  bool flush_posted_ = false;
+  asio::steady_timer window_timer_;
+  bool window_timer_on_ = false;
+};
+
+}  // namespace bulkhead::pool

@@ -1,0 +1,174 @@
+// One child, as the pool deals with it: from its launch until nothing of it is left.
+//
+//     Launching -> SettingUp -> Spare -> Ready -> Retiring -> Ending -> Dead
+//
+// Any state may be left for Ending, by the child's death or by our decision; states may be skipped, and none comes again.
+//
+// The order at a death: the process ends; its group and its strays are killed; its connection is read to the end
+// (results on their way count); its output is read; the black box says which of the runs left had been entered; the
+// owner may launch a replacement; the core is told (after the stack was given names, if it left one); the process is
+// reaped and its files are removed; the owner may destroy the worker.
+
+#pragma once
+
+#include <boost/asio/steady_timer.hpp>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "supervisor/pool/log_tail.hpp"
+#include "supervisor/pool/window.hpp"
+#include "supervisor/pool/worker_site.hpp"
+
+namespace bulkhead::pool {
+
+enum class WorkerState : std::uint8_t { Launching, SettingUp, Spare, Ready, Retiring, Ending, Dead };
+std::string_view to_string(WorkerState state);
+
+class Worker final : private LineHandler {
+ public:
+  using Time = std::chrono::steady_clock::time_point;
+
+  /// `id`: "w0.3". `max_jobs`: 0 for no limit.
+  Worker(WorkerSite& site, WorkerNumber number, std::string id, int max_jobs);
+  ~Worker();
+
+  /// Starts the process. After a failure the worker is of no further use, and calls nobody.
+  std::optional<LaunchFailure> launch(const std::optional<std::string>& devices);
+
+  // Commands. Each is ignored where it comes too late.
+  void activate();
+  void run(const Assignment& assignment);
+  void cancel(Run& run, StopReason reason);
+  void recall(Run& run);
+  void acknowledge(Run& run, std::uint32_t seq);
+  void terminate() { process_.terminate(); }
+  void kill(std::string reason);
+  /// A clean child is wanted: kills this one, which is not held against it.
+  void refresh();
+  /// Lets it finish what it has, and end.
+  void retire();
+  /// The pool ends: lets it finish what it has, but for no longer than `grace`.
+  void stop(milliseconds grace);
+
+  void flush_acks(bool urgent_only);
+  void pass_progress();
+  /// While the window is open: recalls what waits behind a slow run. False: there is nothing to watch any more.
+  bool tick(Time now);
+
+  WorkerNumber number() const { return number_; }
+  const std::string& id() const { return id_; }
+  WorkerState state() const { return state_; }
+  Time since() const { return since_; }
+  pid_t pid() const { return process_.pid(); }
+  int concurrency() const { return concurrency_; }
+  int window() const { return window_.size(); }
+  int jobs_done() const { return jobs_done_; }
+  const RunList& open_runs() const { return open_; }
+  /// The core has, or had, it to give jobs to.
+  bool served() const { return known_; }
+
+  /// Its set-up was no failure: it took a job, or lasted; or it was ended for no fault of its own.
+  bool proved() const;
+  /// How it ended, with its last lines: what is said of a set-up that failed.
+  std::string obituary() const;
+
+ private:
+  enum class Cause : std::uint8_t { Itself, Setup, Violation, Core, Refresh, Retired, Stopped };
+  using Step = void (Worker::*)();
+
+  void become(WorkerState state);
+  void withdraw();
+  void leave();
+  void kill_for(Cause cause, std::string remark);
+  void arm(milliseconds after, Step step);
+  void step_terminate();
+  void step_kill();
+  void setup_timed_out();
+  void silent_too_long();
+  void refresh_overdue();
+  void say_stop();
+  void end_if_idle();
+  void room_changed();
+  void recall_waiting();
+  void send(const protocol::ToChild& message, std::span<const Payload> owners = {});
+
+  // What the child says: worker_messages.cpp
+  void received(Received& received) override;
+  void garbled(const protocol::DecodeError& error) override;
+  void closed() override;
+  void on(const protocol::Hello& hello, Received&);
+  void on(const protocol::Ready& ready, Received&);
+  void on(const protocol::Started& started, Received&);
+  void on(const protocol::Progress& progress, Received& received);
+  void on(const protocol::Chunk& chunk, Received& received);
+  void on(const protocol::Log& log, Received&);
+  void on(const protocol::Checkpoint& checkpoint, Received& received);
+  void on(const protocol::Done& done, Received& received);
+  void on(const protocol::Failed& failed, Received& received);
+  void on(const protocol::HandBack& back, Received&);
+  void on(const protocol::Heartbeat&, Received&) {}
+  Run* find(RunNumber number);
+  Run* take(RunNumber number, std::uint32_t seq);
+  bool is_json(Run& run, std::string_view body, const char* what);
+  void enter(Run& run);
+  void close(Run& run);
+  void answered(std::chrono::microseconds run_time, bool refresh);
+  void violation(protocol::RefuseReason reason, const std::string& text);
+  void break_run(Run& run, const std::string& text);
+  void printed(process::Stream stream, std::string_view line);
+  void say(std::string_view text);
+  RunNumber speaker() const;
+
+  // How it ends: worker_end.cpp
+  void process_ended();
+  void strays_ended(const process::StrayReport& strays);
+  void judge();
+  void report(const std::vector<std::string>& stack);
+  void bury();
+  void finish();
+  Payload record_of(const Run& run, const std::vector<std::string>& stack) const;
+  Payload to_payload(process::CrashRecord& record, const Run& run) const;
+
+  WorkerSite& site_;
+  const WorkerNumber number_;
+  const std::string id_;
+  const int max_jobs_;
+  WorkerState state_ = WorkerState::Launching;
+  Time since_;
+  Time set_up_at_{};
+  std::unique_ptr<Line> line_;
+  asio::steady_timer timer_;
+  std::shared_ptr<int> alive_;  ///< held weakly by callbacks that may outlive this
+
+  int concurrency_ = 0;
+  int jobs_taken_ = 0;
+  int jobs_done_ = 0;
+  Window window_;
+  Time stepped_{};                            ///< when the child last began or ended a run, as far as we know
+  RunList open_;                              ///< handed out and not over, in that order
+  RunList closed_;                            ///< over, but not acknowledged to the end
+  std::vector<protocol::Acked> acks_;         ///< to travel with the next job
+  std::vector<protocol::Acked> urgent_acks_;  ///< the child may be waiting for them
+  LogTail tail_;
+  LogBudget log_budget_;
+
+  bool known_ = false;      ///< the core has heard of it
+  bool withdrawn_ = false;  ///< and knows that it takes no further jobs
+  bool left_ = false;
+  bool refreshing_ = false;  ///< the handler asked for it; the core says when
+  bool judged_ = false;
+  bool strays_ended_ = false;
+  bool buried_ = false;
+  bool reported_ = false;
+  Time ended_at_{};
+  Cause cause_ = Cause::Itself;
+  std::string remark_;
+
+  ChildProcess process_;  ///< last: ends first
+};
+
+}  // namespace bulkhead::pool
