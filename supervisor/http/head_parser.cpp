@@ -1,0 +1,59 @@
+#include "supervisor/http/head_parser.hpp"
+
+#include <boost/beast/core/string.hpp>
+#include <boost/beast/http/error.hpp>
+
+namespace bulkhead::http {
+
+namespace beast = boost::beast;
+
+void HeadParser::on_request_impl(verb method, text, text target, int version, error_code&) {
+  switch (method) {
+    case verb::get: head_.method = Method::Get; break;
+    case verb::post: head_.method = Method::Post; break;
+    case verb::head: head_.method = Method::Head; break;
+    case verb::options: head_.method = Method::Options; break;
+    default: head_.method = Method::Other;
+  }
+  head_.target.assign(target.data(), target.size());
+  head_.http11 = version >= 11;
+}
+
+void HeadParser::on_field_impl(field name, text, text value, error_code&) {
+  if (in_trailer_) return;
+  auto keep = [&](std::string& where) { where.assign(value.data(), value.size()); };
+  switch (name) {
+    case field::host: ++head_.hosts; break;
+    case field::authorization: keep(head_.authorization); break;
+    case field::accept: keep(head_.accept); break;
+    case field::transfer_encoding: head_.strange_encoding |= !beast::iequals(value, "chunked"); break;
+    case field::expect:
+      if (beast::iequals(value, "100-continue")) {
+        head_.expects_continue = true;
+      } else {
+        keep(head_.forwarded_expect);
+      }
+      break;
+    case field::unknown: break;
+    default: break;
+  }
+}
+
+void HeadParser::on_header_impl(error_code&) {
+  in_trailer_ = true;
+  head_.chunked = chunked();
+  head_.keep_alive = keep_alive();
+  if (auto length = content_length()) head_.content_length = *length;
+}
+
+void HeadParser::on_chunk_header_impl(std::uint64_t size, text, error_code& ec) {
+  announced_ += size;
+  if (size > chunk_limit_ || announced_ > chunk_limit_) ec = beast::http::error::body_limit;
+}
+
+std::size_t HeadParser::on_chunk_body_impl(std::uint64_t, text body, error_code&) {
+  chunks_.append(body.data(), body.size());
+  return body.size();
+}
+
+}  // namespace bulkhead::http

@@ -1,0 +1,65 @@
+// Validates JSON and says where its parts lie, in one pass, without building anything.
+//
+// Written here because none of the libraries at hand does that: simdjson's DOM refuses numbers that do not fit (which
+// must reach a handler untouched), names no position, wants padding and builds a tape several times the text's size;
+// its On-Demand does not validate what it skips; Boost.JSON's SAX parser does not tell where a value begins. Measured
+// in bench/http/json_bench.cpp. The tests hold this scanner to Boost.JSON's verdict.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace bulkhead::http {
+
+/// Deeper nesting is refused: it would overflow somebody's stack further on.
+inline constexpr int kMaxJsonDepth = 512;
+
+/// A cursor over one JSON text (RFC 8259, UTF-8 included). Every step returns false on the first fault, after which
+/// position() and reason() tell it and nothing else may be called.
+class JsonScanner {
+ public:
+  explicit JsonScanner(std::string_view text) : begin_(text.data()), p_(begin_), end_(begin_ + text.size()) {}
+
+  /// Skips white space; then the next character, or 0 at the end.
+  char peek();
+  /// Takes this character, after white space.
+  bool take(char c);
+  /// Takes one value of any kind, validated to its last byte; `value` is its text without white space around it.
+  bool value(std::string_view& value);
+  /// Takes a string; `text` is what stands between its quotes, escapes and all.
+  bool string(std::string_view& text);
+  /// Nothing but white space is left.
+  bool at_end();
+
+  /// Reports a fault of the caller's own at the byte `at` points to.
+  bool fail(const char* at, const char* reason);
+
+  std::size_t position() const { return static_cast<std::size_t>(fault_ - begin_); }
+  const char* reason() const { return reason_; }
+
+ private:
+  bool skip_string();   // p_ behind the opening quote -> behind the closing one
+  bool skip_escape();   // p_ at the backslash
+  bool skip_utf8();     // p_ at a byte >= 0x80
+  bool skip_number();
+  bool skip_word(std::string_view word);
+  bool skip_scalar();
+  void skip_space();
+
+  const char* begin_;
+  const char* p_;
+  const char* end_;
+  const char* fault_ = nullptr;
+  const char* reason_ = "";
+};
+
+/// The text a JSON string stands for. `text` is what JsonScanner::string gave. A lone surrogate becomes U+FFFD.
+std::string unescape(std::string_view text);
+
+/// Appends `text` (any bytes) as a JSON string with its quotes; what is not UTF-8 becomes U+FFFD.
+void append_json_string(std::string& out, std::string_view text);
+
+}  // namespace bulkhead::http

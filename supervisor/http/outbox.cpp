@@ -1,0 +1,93 @@
+#include "supervisor/http/outbox.hpp"
+
+#include <charconv>
+
+namespace bulkhead::http {
+
+void Outbox::text(std::string_view bytes) {
+  if (bytes.empty()) return;
+  text_ += bytes;
+  size_ += bytes.size();
+  bool extends = segments_.size() > first_ && segments_.back().payload.empty();
+  if (extends) {
+    segments_.back().size += bytes.size();
+  } else {
+    segments_.push_back({bytes.size(), {}});
+  }
+}
+
+void Outbox::payload(const Payload& payload) {
+  if (payload.empty()) return;
+  size_ += payload.size();
+  segments_.push_back({payload.size(), payload});
+}
+
+void Outbox::reply(const Reply& reply, std::string_view date, bool http11, bool keep_alive, bool with_body) {
+  char digits[24];
+  auto decimal = [&](std::size_t value) {
+    return std::string_view(digits, static_cast<std::size_t>(std::to_chars(digits, digits + sizeof digits, value).ptr -
+                                                             digits));
+  };
+  text("HTTP/1.1 ");
+  text(decimal(static_cast<std::size_t>(reply.status())));
+  text(" ");
+  text(reason_phrase(reply.status()));
+  text("\r\nDate: ");
+  text(date);
+  if (reply.status() != 204) {
+    text("\r\nContent-Type: application/json\r\nContent-Length: ");
+    text(decimal(reply.body_size()));
+  }
+  if (!keep_alive) {
+    text("\r\nConnection: close");
+  } else if (!http11) {
+    text("\r\nConnection: keep-alive");
+  }
+  text("\r\n");
+  text(reply.headers());
+  text("\r\n");
+  if (!with_body) return;
+  std::size_t at = 0;
+  for (const Reply::Splice& splice : reply.splices()) {
+    text(std::string_view(reply.text()).substr(at, splice.at - at));
+    payload(splice.payload);
+    at = splice.at;
+  }
+  text(std::string_view(reply.text()).substr(at));
+}
+
+const std::vector<boost::asio::const_buffer>& Outbox::buffers() {
+  constexpr std::size_t kMost = 64;  // Asio's own limit for one call
+  buffers_.clear();
+  std::size_t text_at = text_sent_;
+  for (std::size_t i = first_; i < segments_.size() && buffers_.size() < kMost; ++i) {
+    const Segment& segment = segments_[i];
+    std::size_t skip = i == first_ ? first_sent_ : 0;
+    const char* data = segment.payload.empty() ? text_.data() + text_at : segment.payload.bytes().data() + skip;
+    if (segment.payload.empty()) text_at += segment.size - skip;
+    buffers_.emplace_back(data, segment.size - skip);
+  }
+  return buffers_;
+}
+
+void Outbox::sent(std::size_t count) {
+  size_ -= count;
+  while (count > 0) {
+    Segment& segment = segments_[first_];
+    std::size_t part = std::min(count, segment.size - first_sent_);
+    if (segment.payload.empty()) text_sent_ += part;
+    first_sent_ += part;
+    count -= part;
+    if (first_sent_ < segment.size) return;
+    segment.payload = {};  // let go of it now, not when all is out
+    ++first_;
+    first_sent_ = 0;
+  }
+  if (first_ == segments_.size()) {
+    segments_.clear();
+    text_.clear();
+    first_ = text_sent_ = 0;
+  }
+}
+
+}  // namespace bulkhead::http

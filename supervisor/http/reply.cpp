@@ -1,0 +1,143 @@
+#include "supervisor/http/reply.hpp"
+
+#include <algorithm>
+#include <charconv>
+
+#include "supervisor/http/json_scan.hpp"
+
+namespace bulkhead::http {
+
+void Reply::reset(int status) {
+  status_ = status;
+  close_ = false;
+  text_.clear();
+  splices_.clear();
+  spliced_bytes_ = 0;
+  headers_.clear();
+}
+
+Reply& Reply::number(std::int64_t value) {
+  char digits[24];
+  auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
+  text_.append(digits, static_cast<std::size_t>(end - digits));
+  return *this;
+}
+
+Reply& Reply::string(std::string_view value) {
+  append_json_string(text_, value);
+  return *this;
+}
+
+Reply& Reply::payload(const Payload& payload) {
+  splices_.push_back({text_.size(), payload});
+  spliced_bytes_ += payload.size();
+  return *this;
+}
+
+Reply& Reply::header(std::string_view name, std::string_view value) {
+  headers_.append(name).append(": ").append(value).append("\r\n");
+  return *this;
+}
+
+namespace {
+
+/// From submission to the start of the attempt that counts, or to the end of a job that never started, or to now.
+std::int64_t delay_ms(const JobView& view, std::int64_t now_ms) {
+  std::int64_t until = view.started_ms != 0 ? view.started_ms : view.finished_ms != 0 ? view.finished_ms : now_ms;
+  return std::max<std::int64_t>(0, until - view.submitted_ms);
+}
+
+/// The members of the job object without its braces. `with_output` is off where it would say twice what stands beside.
+void write_members(Reply& reply, const JobView& view, std::int64_t now_ms) {
+  bool final = is_final(view.status);
+  reply.raw("\"delayTime\":").number(delay_ms(view, now_ms));
+  if (final && !view.error.empty()) reply.raw(",\"error\":").payload(view.error);
+  if (final) {
+    reply.raw(",\"executionTime\":").number(view.execution_ms);
+  } else if (view.status == Status::InProgress) {
+    reply.raw(",\"executionTime\":").number(std::max<std::int64_t>(0, now_ms - view.started_ms));
+  }
+  reply.raw(",\"id\":").string(view.id);
+  if (!view.output.empty()) reply.raw(",\"output\":").payload(view.output);
+  if (view.attempts > 1) reply.raw(",\"retries\":").number(view.attempts - 1);
+  reply.raw(",\"status\":\"").raw(to_string(view.status)).raw("\"");
+  // Clients with a schema want all of a final job's members, also of a job that never had a worker.
+  if (final || !view.worker_id.empty()) reply.raw(",\"workerId\":").string(view.worker_id);
+}
+
+}  // namespace
+
+void write_job(Reply& reply, const JobView& view, std::int64_t now_ms) {
+  reply.raw("{");
+  write_members(reply, view, now_ms);
+  reply.raw("}");
+}
+
+void write_state(Reply& reply, std::string_view id, std::string_view status) {
+  reply.raw("{\"id\":").string(id).raw(",\"status\":").string(status).raw("}");
+}
+
+void write_stream(Reply& reply, const JobView& view, const std::vector<Payload>& chunks, std::int64_t now_ms) {
+  reply.raw("{");
+  if (is_final(view.status)) {
+    write_members(reply, view, now_ms);
+  } else {
+    reply.raw("\"delayTime\":").number(delay_ms(view, now_ms)).raw(",\"id\":").string(view.id);
+    reply.raw(",\"status\":\"").raw(to_string(view.status)).raw("\"");
+  }
+  reply.raw(",\"stream\":[");
+  bool first = true;
+  for (const Payload& chunk : chunks) {
+    reply.raw(first ? "{\"output\":" : ",{\"output\":").payload(chunk).raw("}");
+    first = false;
+  }
+  reply.raw("]}");
+}
+
+void write_health(Reply& reply, const HealthView& health) {
+  const auto& jobs = health.jobs;
+  const auto& workers = health.workers;
+  reply.raw("{\"jobs\":{\"completed\":").number(jobs.completed);
+  reply.raw(",\"failed\":").number(jobs.failed);
+  reply.raw(",\"inProgress\":").number(jobs.in_progress);
+  reply.raw(",\"inQueue\":").number(jobs.in_queue);
+  reply.raw(",\"retried\":").number(jobs.retried);
+  reply.raw("},\"workers\":{\"idle\":").number(workers.idle);
+  reply.raw(",\"initializing\":").number(workers.initializing);
+  reply.raw(",\"ready\":").number(workers.ready);
+  reply.raw(",\"running\":").number(workers.running);
+  reply.raw(",\"throttled\":").number(workers.throttled);
+  reply.raw(",\"unhealthy\":").number(workers.unhealthy).raw("}}");
+}
+
+void write_problem(Reply& reply, const Problem& problem) {
+  reply.reset(problem.status);
+  reply.raw("{\"error\":{\"code\":").string(problem.code).raw(",\"message\":").string(problem.message);
+  if (problem.limit) reply.raw(",\"limit\":").number(*problem.limit);
+  if (problem.got) reply.raw(",\"got\":").number(*problem.got);
+  reply.raw("}}");
+}
+
+std::string_view reason_phrase(int status) {
+  switch (status) {
+    case 200: return "OK";
+    case 204: return "No Content";
+    case 400: return "Bad Request";
+    case 401: return "Unauthorized";
+    case 404: return "Not Found";
+    case 405: return "Method Not Allowed";
+    case 408: return "Request Timeout";
+    case 409: return "Conflict";
+    case 413: return "Content Too Large";
+    case 417: return "Expectation Failed";
+    case 429: return "Too Many Requests";
+    case 431: return "Request Header Fields Too Large";
+    case 500: return "Internal Server Error";
+    case 501: return "Not Implemented";
+    case 503: return "Service Unavailable";
+    case 505: return "HTTP Version Not Supported";
+    default: return "Unknown";
+  }
+}
+
+}  // namespace bulkhead::http

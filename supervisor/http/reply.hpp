@@ -1,0 +1,77 @@
+// An answer being put together: text written here, and payloads that stay where they are.
+
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "supervisor/http/problem.hpp"
+#include "supervisor/job/job.hpp"
+#include "supervisor/job/payload.hpp"
+#include "supervisor/job/ports.hpp"
+
+namespace bulkhead::http {
+
+/// Reused from answer to answer by its session, so that writing one allocates nothing in the long run.
+class Reply {
+ public:
+  void reset(int status);
+
+  int status() const { return status_; }
+  std::size_t body_size() const { return text_.size() + spliced_bytes_; }
+
+  /// JSON text as it is. Keep it short: it is copied.
+  Reply& raw(std::string_view text) {
+    text_ += text;
+    return *this;
+  }
+  Reply& number(std::int64_t value);
+  Reply& string(std::string_view value);
+  /// A payload, by reference.
+  Reply& payload(const Payload& payload);
+
+  /// A header line of its own: name and value, no line end.
+  Reply& header(std::string_view name, std::string_view value);
+
+  /// Says goodbye: the connection is closed behind this answer.
+  void close() { close_ = true; }
+  bool closes() const { return close_; }
+
+  struct Splice {
+    std::size_t at;  ///< position in text() before which it stands
+    Payload payload;
+  };
+  const std::string& text() const { return text_; }
+  const std::vector<Splice>& splices() const { return splices_; }
+  const std::string& headers() const { return headers_; }
+
+ private:
+  int status_ = 200;
+  bool close_ = false;
+  std::string text_;
+  std::vector<Splice> splices_;
+  std::size_t spliced_bytes_ = 0;
+  std::string headers_;
+};
+
+/// The job object of RunPod's contract, keys in alphabetical order as RunPod writes them. All times in ms.
+void write_job(Reply& reply, const JobView& view, std::int64_t now_ms);
+
+/// {"id","status"} and nothing else: what /run, /cancel and /retry answer.
+void write_state(Reply& reply, std::string_view id, std::string_view status);
+
+/// {"delayTime","id","status","stream":[{"output":…},…]}; with a final state the rest of the job object too, so that a
+/// client that stops at the first final answer has missed nothing.
+void write_stream(Reply& reply, const JobView& view, const std::vector<Payload>& chunks, std::int64_t now_ms);
+
+void write_health(Reply& reply, const HealthView& health);
+
+/// Sets the status too.
+void write_problem(Reply& reply, const Problem& problem);
+
+/// "Not Found" and the like.
+std::string_view reason_phrase(int status);
+
+}  // namespace bulkhead::http

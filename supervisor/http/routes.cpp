@@ -1,0 +1,101 @@
+#include "supervisor/http/routes.hpp"
+
+#include <array>
+
+namespace bulkhead::http {
+namespace {
+
+/// The next non-empty segment of a path.
+std::string_view next_segment(std::string_view& path) {
+  while (path.starts_with('/')) path.remove_prefix(1);
+  std::string_view segment = path.substr(0, path.find('/'));
+  path.remove_prefix(segment.size());
+  return segment;
+}
+
+const Route* find(std::string_view name) {
+  for (auto routes : {job_routes(), result_routes(), control_routes()}) {
+    for (const Route& route : routes) {
+      if (route.name == name) return &route;
+    }
+  }
+  return nullptr;
+}
+
+/// Ids are made of these; anything else cannot name a job.
+bool is_id(std::string_view id) {
+  if (id.empty() || id.size() > 128) return false;
+  for (char c : id) {
+    bool good = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_';
+    if (!good) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+bool Route::allows(Method method) const {
+  switch (method) {
+    case Method::Get: return get;
+    case Method::Post: return post;
+    case Method::Head: return head;
+    case Method::Options: return true;
+    case Method::Other: return false;
+  }
+  return false;
+}
+
+std::string Route::allowed() const {
+  std::string text;
+  if (get) text += "GET, ";
+  if (head) text += "HEAD, ";
+  if (post) text += "POST, ";
+  return text + "OPTIONS";
+}
+
+Match match(std::string_view target) {
+  Match match;
+  std::string_view path = target.substr(0, target.find('#'));
+  if (std::size_t query = path.find('?'); query != std::string_view::npos) {
+    match.query = path.substr(query + 1);
+    path = path.substr(0, query);
+  }
+  if (std::size_t scheme = path.find("://"); scheme != std::string_view::npos && !path.starts_with('/')) {
+    std::size_t root = path.find('/', scheme + 3);
+    path = root == std::string_view::npos ? std::string_view() : path.substr(root);
+  }
+  std::string_view name = next_segment(path);
+  if (name == "v2") {
+    next_segment(path);
+    name = next_segment(path);
+  }
+  const Route* route = find(name);
+  if (route == nullptr) return match;
+  match.id = next_segment(path);
+  bool rest = !next_segment(path).empty();
+  bool fits = route->has_id ? is_id(match.id) : match.id.empty();
+  if (fits && !rest) match.route = route;
+  return match;
+}
+
+std::size_t body_limit(const Route& route, const Limits& limits) {
+  switch (route.body) {
+    case BodyLimit::Run: return limits.run_body;
+    case BodyLimit::Runsync: return limits.runsync_body;
+    case BodyLimit::Small: break;
+  }
+  return 64 << 10;  // nothing reads these, but clients send some
+}
+
+std::optional<std::string_view> parameter(std::string_view query, std::string_view name) {
+  while (!query.empty()) {
+    std::string_view pair = query.substr(0, query.find('&'));
+    query.remove_prefix(std::min(pair.size() + 1, query.size()));
+    std::size_t equals = pair.find('=');
+    if (pair.substr(0, equals) != name) continue;
+    return equals == std::string_view::npos ? std::string_view() : pair.substr(equals + 1);
+  }
+  return {};
+}
+
+}  // namespace bulkhead::http

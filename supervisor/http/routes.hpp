@@ -1,0 +1,69 @@
+// Which request goes where. Every path works bare and under /v2/{endpoint}, with any endpoint's name: a client that
+// was written for RunPod changes its base URL and nothing else.
+
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "supervisor/http/exchange.hpp"
+#include "supervisor/http/ids.hpp"
+#include "supervisor/job/ports.hpp"
+
+namespace bulkhead::http {
+
+struct Limits {
+  std::size_t run_body = 10 << 20;
+  std::size_t runsync_body = 20 << 20;
+  std::size_t header = 16 << 10;
+  std::size_t connections = 1024;
+  milliseconds request{60'000};  ///< for a request to arrive, and for a client to take the next part of an answer
+  milliseconds idle{120'000};    ///< of a connection between two requests
+};
+
+/// What the routes work with.
+struct Api {
+  Endpoint& endpoint;
+  const Clock& clock;
+  Ids ids;
+  Limits limits;
+  Policy default_policy;
+};
+
+enum class BodyLimit : std::uint8_t { Small, Run, Runsync };
+
+struct Route {
+  std::string_view name;  ///< the path's first part
+  bool has_id = false;    ///< a job's id is the second
+  bool get = false;
+  bool post = false;
+  bool head = false;  ///< HEAD too: only where looking changes nothing and does not wait
+  BodyLimit body = BodyLimit::Small;
+  void (*handle)(Api&, Exchange&) = nullptr;
+
+  bool allows(Method method) const;
+  /// "GET, POST, OPTIONS": the Allow field.
+  std::string allowed() const;
+};
+
+struct Match {
+  const Route* route = nullptr;  ///< none: 404
+  std::string_view id;
+  std::string_view query;
+};
+
+/// Takes origin form, absolute form (what proxies send) and empty segments ("//run").
+Match match(std::string_view target);
+
+std::size_t body_limit(const Route& route, const Limits& limits);
+
+/// The value of a parameter in a query, not decoded; none when it is not there.
+std::optional<std::string_view> parameter(std::string_view query, std::string_view name);
+
+// One file per group.
+std::span<const Route> job_routes();       // routes_jobs.cpp: run, runsync
+std::span<const Route> result_routes();    // routes_results.cpp: status, status-sync, stream
+std::span<const Route> control_routes();   // routes_control.cpp: cancel, purge-queue, health
+
+}  // namespace bulkhead::http

@@ -1,0 +1,47 @@
+// /cancel, /purge-queue and /health.
+
+#include <array>
+
+#include "supervisor/http/waiting.hpp"
+
+namespace bulkhead::http {
+namespace {
+
+void cancel(Api& api, Exchange& exchange) {
+  switch (api.endpoint.cancel(exchange.id())) {
+    case Endpoint::CancelResult::Unknown: return exchange.send(unknown_job(exchange.id()));
+    case Endpoint::CancelResult::Cancelled:
+      write_state(exchange.reply(), exchange.id(), to_string(Status::Cancelled));
+      return exchange.send();
+    case Endpoint::CancelResult::AlreadyFinal: break;
+  }
+  // It ended before: say how, instead of claiming what did not happen.
+  api.endpoint.status(exchange.id(), [self = exchange.shared_from_this()](const JobView* view) {
+    if (view == nullptr) return self->send(unknown_job(self->id()));
+    write_state(self->reply(), view->id, to_string(view->status));
+    self->send();
+  });
+}
+
+void purge_queue(Api& api, Exchange& exchange) {
+  auto removed = static_cast<std::int64_t>(api.endpoint.purge());
+  exchange.reply().raw("{\"removed\":").number(removed).raw(",\"status\":\"completed\"}");
+  exchange.send();
+}
+
+void health(Api& api, Exchange& exchange) {
+  write_health(exchange.reply(), api.endpoint.health());
+  exchange.send();
+}
+
+constexpr std::array kRoutes{
+    Route{.name = "cancel", .has_id = true, .post = true, .handle = cancel},
+    Route{.name = "purge-queue", .post = true, .handle = purge_queue},
+    Route{.name = "health", .get = true, .head = true, .handle = health},
+};
+
+}  // namespace
+
+std::span<const Route> control_routes() { return kRoutes; }
+
+}  // namespace bulkhead::http

@@ -1,0 +1,82 @@
+// /run and /runsync: a body becomes a job.
+
+#include <array>
+#include <charconv>
+
+#include "supervisor/http/routes.hpp"
+#include "supervisor/http/submission.hpp"
+#include "supervisor/http/waiting.hpp"
+
+namespace bulkhead::http {
+namespace {
+
+Problem refused(const Accepted& accepted) {
+  switch (accepted.refusal) {
+    case Refusal::Full: return {.status = 429, .code = "queue_full", .message = accepted.reason};
+    case Refusal::Duplicate: return {.status = 409, .code = "duplicate", .message = accepted.reason};
+    case Refusal::Draining: return {.status = 503, .code = "draining", .message = accepted.reason};
+    case Refusal::StoreUnavailable: return {.status = 503, .code = "store_unavailable", .message = accepted.reason};
+    case Refusal::None: break;
+  }
+  return {.status = 500, .code = "internal", .message = "refused without a reason"};
+}
+
+/// The members beside `input` that a handler may see.
+Payload extra_of(const Submission& submission) {
+  if (submission.s3_config.empty()) return {};
+  return Payload::of("{\"s3Config\":" + std::string(submission.s3_config) + "}");
+}
+
+/// The job in the body, or none after its refusal was sent.
+std::optional<Job> job_of(Api& api, Exchange& exchange, bool sync) {
+  auto parsed = parse_submission(exchange.body().bytes(), api.default_policy);
+  if (auto* problem = std::get_if<Problem>(&parsed)) {
+    exchange.send(*problem);
+    return {};
+  }
+  auto& submission = std::get<Submission>(parsed);
+  Job job;
+  job.id = api.ids.next(sync);
+  job.input = exchange.body().slice(submission.input);
+  job.extra = extra_of(submission);
+  job.policy = submission.policy;
+  job.webhook = std::move(submission.webhook);
+  job.submitted_ms = api.clock.now().wall_ms;
+  job.sync = sync;
+  return job;
+}
+
+void run(Api& api, Exchange& exchange) {
+  auto job = job_of(api, exchange, false);
+  if (!job) return;
+  std::string id = job->id;
+  api.endpoint.submit(std::move(*job), [self = exchange.shared_from_this(), id = std::move(id)](Accepted accepted) {
+    if (accepted.refusal != Refusal::None) return self->send(refused(accepted));
+    write_state(self->reply(), id, to_string(Status::InQueue));
+    self->send();
+  });
+}
+
+void runsync(Api& api, Exchange& exchange) {
+  auto wait = wait_time(exchange);
+  if (!wait) return;
+  auto job = job_of(api, exchange, true);
+  if (!job) return;
+  std::string id = job->id;
+  api.endpoint.submit(std::move(*job), [&api, wait = *wait, self = exchange.shared_from_this(),
+                                        id = std::move(id)](Accepted accepted) {
+    if (accepted.refusal != Refusal::None) return self->send(refused(accepted));
+    answer_when_final(api, *self, id, wait);
+  });
+}
+
+constexpr std::array kRoutes{
+    Route{.name = "run", .post = true, .body = BodyLimit::Run, .handle = run},
+    Route{.name = "runsync", .post = true, .body = BodyLimit::Runsync, .handle = runsync},
+};
+
+}  // namespace
+
+std::span<const Route> job_routes() { return kRoutes; }
+
+}  // namespace bulkhead::http

@@ -1,0 +1,75 @@
+// /status, /status-sync and /stream: what became of a job.
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+#include "supervisor/http/waiting.hpp"
+
+namespace bulkhead::http {
+
+Problem unknown_job(std::string_view id) {
+  return {.status = 404, .code = "unknown_job",
+          .message = "no job " + std::string(id) + " is known here (any more); results are kept for a limited time"};
+}
+
+std::optional<milliseconds> wait_time(Exchange& exchange) {
+  auto text = parameter(exchange.query(), "wait");
+  if (!text) return milliseconds(90'000);
+  std::int64_t wait = 0;
+  auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), wait);
+  if (error == std::errc{} && end == text->data() + text->size()) {
+    return milliseconds(std::clamp<std::int64_t>(wait, 1'000, 300'000));
+  }
+  exchange.send(Problem{.code = "invalid_request", .message = "wait must be milliseconds, 1000 to 300000"});
+  return {};
+}
+
+void answer_when_final(Api& api, Exchange& exchange, std::string_view id, milliseconds wait) {
+  if (!exchange.open()) return;
+  auto seen = [&api, self = exchange.shared_from_this(), id = std::string(id)](const JobView* view) {
+    if (!self->open()) return;
+    // Only a retention that is shorter than the wait makes a job unknown here.
+    if (view == nullptr) return self->send(unknown_job(id));
+    write_job(self->reply(), *view, api.clock.now().wall_ms);
+    self->send();
+  };
+  exchange.waits_as(api.endpoint.wait(id, wait, std::move(seen)));
+}
+
+namespace {
+
+void status(Api& api, Exchange& exchange) {
+  api.endpoint.status(exchange.id(), [&api, self = exchange.shared_from_this()](const JobView* view) {
+    if (!self->open()) return;
+    if (view == nullptr) return self->send(unknown_job(self->id()));
+    write_job(self->reply(), *view, api.clock.now().wall_ms);
+    self->send();
+  });
+}
+
+void status_sync(Api& api, Exchange& exchange) {
+  if (auto wait = wait_time(exchange)) answer_when_final(api, exchange, exchange.id(), *wait);
+}
+
+void stream(Api& api, Exchange& exchange) {
+  api.endpoint.stream(exchange.id(), [&api, self = exchange.shared_from_this()](const JobView* view,
+                                                                               std::vector<Payload> chunks) {
+    if (!self->open()) return;
+    if (view == nullptr) return self->send(unknown_job(self->id()));
+    write_stream(self->reply(), *view, chunks, api.clock.now().wall_ms);
+    self->send();
+  });
+}
+
+constexpr std::array kRoutes{
+    Route{.name = "status", .has_id = true, .get = true, .post = true, .head = true, .handle = status},
+    Route{.name = "status-sync", .has_id = true, .get = true, .post = true, .handle = status_sync},
+    Route{.name = "stream", .has_id = true, .get = true, .post = true, .handle = stream},
+};
+
+}  // namespace
+
+std::span<const Route> result_routes() { return kRoutes; }
+
+}  // namespace bulkhead::http

@@ -1,0 +1,242 @@
+// Addresses become listeners, listeners make sessions, and the sweep ends sessions that are late. Shutdown: drain()
+// closes the listeners first, then each session as it gets idle, and the last one to go calls back; stop() does not
+// wait. Our own callbacks hold a weak sign of life, because Asio may deliver one that was already queued when we went.
+
+#include "supervisor/http/server.hpp"
+
+#include <netdb.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <ctime>
+#include <system_error>
+
+#include "supervisor/http/session.hpp"
+
+namespace bulkhead::http {
+
+namespace asio = boost::asio;
+using boost::system::error_code;
+
+struct Server::Listener {
+  asio::basic_socket_acceptor<Protocol> acceptor;
+  std::string path;  ///< of a Unix socket: removed when it closes
+  bool paused = false;
+};
+
+namespace {
+
+using Endpoint = asio::generic::stream_protocol::endpoint;
+
+[[noreturn]] void refuse(const std::string& address, int error) {
+  throw std::system_error(error, std::generic_category(), "cannot listen on " + address);
+}
+
+Endpoint resolve(const std::string& address) {
+  std::size_t colon = address.rfind(':');
+  std::string host = address.substr(0, colon);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  addrinfo hints{};
+  hints.ai_flags = AI_PASSIVE;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  int error = getaddrinfo(host.c_str(), address.substr(colon + 1).c_str(), &hints, &found);
+  if (error != 0) {
+    throw std::system_error(EADDRNOTAVAIL, std::generic_category(),
+                            "cannot listen on " + address + ": " + gai_strerror(error));
+  }
+  std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(found, freeaddrinfo);
+  // "localhost" is often both: take IPv4, which every client tries.
+  const addrinfo* best = found;
+  for (const addrinfo* entry = found; entry != nullptr; entry = entry->ai_next) {
+    if (entry->ai_family == AF_INET) {
+      best = entry;
+      break;
+    }
+  }
+  return {best->ai_addr, best->ai_addrlen};
+}
+
+/// Removes the socket of a server that is no more. One that answers is somebody's.
+void clear_path(const std::string& address, const std::string& path) {
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) != 0) return;
+  if (!S_ISSOCK(status.st_mode)) refuse(address, EEXIST);
+  asio::io_context io;
+  asio::local::stream_protocol::socket probe(io);
+  error_code error;
+  probe.connect(asio::local::stream_protocol::endpoint(path), error);
+  if (!error) refuse(address, EADDRINUSE);
+  ::unlink(path.c_str());
+}
+
+std::string name_of(const Endpoint& endpoint, const std::string& asked) {
+  const sockaddr* address = endpoint.data();
+  if (address->sa_family != AF_INET && address->sa_family != AF_INET6) return asked;
+  in_port_t port = address->sa_family == AF_INET ? reinterpret_cast<const sockaddr_in*>(address)->sin_port
+                                                 : reinterpret_cast<const sockaddr_in6*>(address)->sin6_port;
+  return asked.substr(0, asked.rfind(':') + 1) + std::to_string(ntohs(port));
+}
+
+/// RFC 9110's form, whatever the locale.
+std::string http_date() {
+  static constexpr std::array kDays{"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+  static constexpr std::array kMonths{"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                      "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  std::time_t now = std::time(nullptr);
+  std::tm utc{};
+  gmtime_r(&now, &utc);
+  char text[64];
+  int size = std::snprintf(text, sizeof text, "%s, %02d %s %04d %02d:%02d:%02d GMT",
+                           kDays[static_cast<std::size_t>(utc.tm_wday)], utc.tm_mday,
+                           kMonths[static_cast<std::size_t>(utc.tm_mon)], utc.tm_year + 1900, utc.tm_hour, utc.tm_min,
+                           utc.tm_sec);
+  return {text, static_cast<std::size_t>(size)};
+}
+
+constexpr std::size_t kSurplus = 64;  // connections beyond the limit that are told so; more wait in the kernel's queue
+
+}  // namespace
+
+Server::Server(asio::io_context& io, bulkhead::Endpoint& endpoint, const Clock& clock, Options options)
+    : io_(io),
+      api_{.endpoint = endpoint, .clock = clock, .ids = {}, .limits = options.limits,
+           .default_policy = options.default_policy},
+      keys_(std::move(options.keys)),
+      addresses_(std::move(options.listen)),
+      sweep_timer_(io),
+      sweep_period_(std::clamp(options.limits.request / 8, milliseconds(10), milliseconds(1'000))),
+      date_(http_date()) {}
+
+Server::~Server() { stop(); }
+
+std::vector<std::string> Server::listen() {
+  std::vector<std::string> in_use;
+  for (const std::string& address : addresses_) {
+    std::string path = address.starts_with("unix:") ? address.substr(5) : "";
+    if (!path.empty()) clear_path(address, path);
+    Endpoint endpoint = path.empty() ? resolve(address) : Endpoint(asio::local::stream_protocol::endpoint(path));
+    auto listener = std::make_unique<Listener>(Listener{asio::basic_socket_acceptor<Protocol>(io_), path});
+    auto& acceptor = listener->acceptor;
+    error_code error;
+    acceptor.open(endpoint.protocol(), error);
+    if (!error) acceptor.set_option(asio::socket_base::reuse_address(true), error);
+    if (!error) acceptor.bind(endpoint, error);
+    if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
+    if (error) refuse(address, error.value());
+    in_use.push_back(name_of(acceptor.local_endpoint(), address));
+    listeners_.push_back(std::move(listener));
+    accept(*listeners_.back());
+  }
+  return in_use;
+}
+
+void Server::accept(Listener& listener) {
+  if (sessions_.size() >= api_.limits.connections + kSurplus) {
+    listener.paused = true;
+    return;
+  }
+  listener.acceptor.async_accept([this, &listener, alive = std::weak_ptr(alive_)](const error_code& error,
+                                                                                 Protocol::socket socket) {
+    if (alive.expired() || draining_ || error == asio::error::operation_aborted) return;
+    if (error) {
+      // Out of descriptors, or the client left again. The first lasts until a connection ends: leave it to the sweep.
+      listener.paused = true;
+      return start_sweeping();
+    }
+    error_code ignored;
+    socket.non_blocking(true, ignored);
+    socket.set_option(asio::ip::tcp::no_delay(true), ignored);  // a Unix socket has none
+    bool surplus = sessions_.size() >= api_.limits.connections;
+    auto session = std::make_shared<Session>(*this, std::move(socket), surplus);
+    sessions_.emplace(session.get(), session);
+    start_sweeping();
+    session->start();
+    accept(listener);
+  });
+}
+
+void Server::resume_accepting() {
+  if (draining_) return;
+  for (auto& listener : listeners_) {
+    if (std::exchange(listener->paused, false)) accept(*listener);
+  }
+}
+
+void Server::close_listeners() {
+  for (auto& listener : listeners_) {
+    error_code ignored;
+    listener->acceptor.close(ignored);
+    if (!listener->path.empty()) ::unlink(listener->path.c_str());
+  }
+  listeners_.clear();  // an accept that still completes looks at draining_ before it
+}
+
+void Server::drain(std::function<void()> drained) {
+  draining_ = true;
+  drained_ = std::move(drained);
+  close_listeners();
+  std::vector<std::shared_ptr<Session>> sessions;
+  for (auto& [raw, session] : sessions_) sessions.push_back(session);
+  for (auto& session : sessions) session->drain();
+  if (sessions_.empty() && drained_) std::exchange(drained_, nullptr)();
+}
+
+void Server::stop() {
+  draining_ = true;
+  close_listeners();
+  sweep_timer_.cancel();
+  while (!sessions_.empty()) {
+    auto session = sessions_.begin()->second;
+    session->close();
+  }
+}
+
+void Server::remove(Session& session) {
+  sessions_.erase(&session);
+  if (sessions_.empty() && drained_) std::exchange(drained_, nullptr)();
+  resume_accepting();
+}
+
+std::uint64_t Server::ticks(milliseconds duration) const {
+  return static_cast<std::uint64_t>(duration / sweep_period_) + 1;
+}
+
+void Server::start_sweeping() {
+  if (sweeping_) return;
+  sweeping_ = true;
+  date_ = http_date();
+  sweep();
+}
+
+void Server::sweep() {
+  sweep_timer_.expires_after(sweep_period_);
+  sweep_timer_.async_wait([this, alive = std::weak_ptr(alive_)](const error_code& error) {
+    if (error || alive.expired()) return;
+    ++tick_;
+    date_ = http_date();
+    std::vector<std::shared_ptr<Session>> sessions;
+    sessions.reserve(sessions_.size());
+    for (auto& [raw, session] : sessions_) sessions.push_back(session);
+    for (auto& session : sessions) session->check_deadline();
+    resume_accepting();
+    bool paused = std::any_of(listeners_.begin(), listeners_.end(), [](auto& listener) { return listener->paused; });
+    if (sessions_.empty() && !paused) {
+      sweeping_ = false;
+    } else {
+      sweep();
+    }
+  });
+}
+
+}  // namespace bulkhead::http

@@ -1,0 +1,89 @@
+// The endpoint's HTTP server: listens, accepts, counts connections, and ends them in order.
+//
+// Runs on the supervisor's one io_context and thread. One coarse timer serves all deadlines of all connections, and
+// runs only while there are some.
+
+#pragma once
+
+#include <boost/asio/basic_socket_acceptor.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "supervisor/http/keys.hpp"
+#include "supervisor/http/routes.hpp"
+
+namespace bulkhead::http {
+
+class Session;
+
+struct Options {
+  std::vector<std::string> listen;  ///< "HOST:PORT" (port 0: any free), "[V6]:PORT", "unix:/path"
+  Limits limits;
+  Policy default_policy;  ///< of a job that says nothing, max_attempts included
+  Keys keys;
+};
+
+class Server {
+ public:
+  /// `endpoint` and `clock` outlive it.
+  Server(boost::asio::io_context& io, Endpoint& endpoint, const Clock& clock, Options options);
+  /// Closes everything at once. Callbacks the endpoint still holds are harmless afterwards.
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  /// Binds and listens on every address; clients may connect from here on. Returns the addresses in use, with the port
+  /// that was taken for 0. Throws std::system_error naming the address. A Unix socket nobody answers on is replaced.
+  std::vector<std::string> listen();
+
+  /// Takes no new connections and closes idle ones; a request that is being answered is answered first. `drained` is
+  /// called when the last connection is gone, at once if there is none.
+  void drain(std::function<void()> drained);
+
+  /// Closes everything at once.
+  void stop();
+
+  std::size_t connections() const { return sessions_.size(); }
+
+ private:
+  friend class Session;
+  using Protocol = boost::asio::generic::stream_protocol;
+  struct Listener;
+
+  void accept(Listener& listener);
+  void close_listeners();
+  void resume_accepting();
+  void sweep();
+  void start_sweeping();
+
+  // For sessions.
+  void remove(Session& session);
+  bool draining() const { return draining_; }
+  std::uint64_t tick() const { return tick_; }           ///< time, in sweeps
+  std::uint64_t ticks(milliseconds duration) const;      ///< how many sweeps it takes, at least 1
+  std::string_view date() const { return date_; }        ///< for the Date field
+
+  boost::asio::io_context& io_;
+  Api api_;
+  Keys keys_;
+  std::vector<std::string> addresses_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
+  std::unordered_map<Session*, std::shared_ptr<Session>> sessions_;
+  boost::asio::steady_timer sweep_timer_;
+  milliseconds sweep_period_;
+  bool sweeping_ = false;
+  bool draining_ = false;
+  std::uint64_t tick_ = 0;
+  std::string date_;
+  std::function<void()> drained_;
+  std::shared_ptr<const bool> alive_ = std::make_shared<const bool>(true);  ///< what our own callbacks look at first
+};
+
+}  // namespace bulkhead::http

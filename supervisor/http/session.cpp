@@ -1,0 +1,376 @@
+// A session is driven by three things: bytes that arrive, the answer of a route, and the server's sweep. Each changes
+// the phase and calls advance(), which does all that can be done now and then rests: it reads on, waits for the route,
+// or waits for the client to take what it was sent. Nothing is sent before advance() rests, so the answers to pipelined
+// requests leave in one system call.
+//
+// While a route has the request a read stays open, into the inbox: it is the next request's first bytes, or the news
+// that the client has gone. A client may also have closed only its own side and still wait for the answer; TCP does not
+// tell the two apart until something is sent. So a closing client is sent a "100 Continue", which HTTP lets every
+// client ignore: one that is gone answers with a reset.
+//
+// The server's list owns sessions; operations under way hold them too. After close() a session touches neither the
+// server nor the endpoint, whatever still arrives.
+
+#include "supervisor/http/session.hpp"
+
+#include <boost/beast/http/error.hpp>
+
+#include <algorithm>
+#include <system_error>
+
+#include "supervisor/http/server.hpp"
+
+namespace bulkhead::http {
+
+namespace asio = boost::asio;
+using boost::system::error_code;
+
+namespace {
+
+constexpr std::size_t kReadSize = 4096;
+constexpr std::size_t kGather = 256 << 10;     // answers to pipelined requests held back at most
+constexpr std::size_t kReadAhead = 64 << 10;   // of further requests, while one is being answered
+constexpr std::size_t kReadOver = 64 << 10;    // a refused body up to this is read, to keep the connection
+constexpr std::size_t kLinger = 64 << 20;      // bytes thrown away behind the last answer
+constexpr milliseconds kLingerTime{2'000};
+
+}  // namespace
+
+Session::Session(Server& server, Socket socket, bool surplus)
+    : server_(server), socket_(std::move(socket)), surplus_(surplus) {}
+
+void Session::start() {
+  deadline_ = server_.tick() + server_.ticks(server_.api_.limits.request);
+  read();
+}
+
+void Session::drain() {
+  bool idle = phase_ == Phase::Head && !parser_ && outbox_.empty();
+  if (idle) close();
+}
+
+void Session::close() {
+  if (phase_ == Phase::Closed) return;
+  phase_ = Phase::Closed;
+  if (std::uint64_t waiter = std::exchange(waiter_, 0)) server_.api_.endpoint.stop_waiting(waiter);
+  error_code ignored;
+  socket_.close(ignored);
+  server_.remove(*this);
+}
+
+void Session::abandon() { close(); }
+
+void Session::check_deadline() {
+  if (writing_ && server_.tick() > write_deadline_) return close();
+  if (deadline_ == 0 || server_.tick() <= deadline_) return;
+  bool begun = phase_ == Phase::Body || (phase_ == Phase::Head && parser_);
+  if (!begun) return close();
+  auto limit = server_.api_.limits.request.count();
+  fail({.status = 408, .code = "request_timeout", .message = "the request did not arrive in time",
+        .limit = limit});
+}
+
+// ---- the way of a request --------------------------------------------------------------------------------------------
+
+void Session::advance() {
+  if (advancing_ || phase_ == Phase::Closed) return;
+  auto keep = self();
+  advancing_ = true;
+  while (!writing_ && step()) {
+    if (outbox_.size() >= kGather) flush();
+  }
+  advancing_ = false;
+  flush();
+  rest();
+}
+
+bool Session::step() {
+  switch (phase_) {
+    case Phase::Head: return read_head();
+    case Phase::Body: return read_body();
+    default: return false;
+  }
+}
+
+/// Nothing more can be done with what is here: wait for more, or end.
+void Session::rest() {
+  if (phase_ == Phase::Closed || phase_ == Phase::Lingering || writing_) return;
+  if (phase_ != Phase::Answering) {
+    bool idle = phase_ == Phase::Head && !parser_;
+    if (close_after_ || (idle && (peer_closed_ || server_.draining()))) return linger();
+    if (peer_closed_) {
+      return fail({.code = "incomplete_request", .message = "the connection was closed before the request was complete"});
+    }
+  }
+  read();
+}
+
+bool Session::read_head() {
+  if (close_after_) return false;
+  if (!parser_) {
+    // Between two requests a stray line end is to be tolerated.
+    while (inbox_.bytes().starts_with("\r\n")) inbox_.consume(2);
+    if (inbox_.empty() || inbox_.bytes() == "\r") return false;
+    head_.clear();
+    parser_.emplace(head_);
+    parser_->header_limit(static_cast<std::uint32_t>(server_.api_.limits.header));
+    header_bytes_ = 0;
+    deadline_ = server_.tick() + server_.ticks(server_.api_.limits.request);
+  }
+  boost::beast::error_code error;
+  std::size_t used = parser_->put(asio::buffer(inbox_.bytes().data(), inbox_.size()), error);
+  inbox_.consume(used);
+  header_bytes_ += used;
+  if (header_bytes_ > server_.api_.limits.header) error = boost::beast::http::error::header_limit;
+  if (error == boost::beast::http::error::need_more) return false;
+  if (error) return on_parse_error(error);
+  on_head();
+  return true;
+}
+
+bool Session::on_parse_error(const boost::beast::error_code& error) {
+  using boost::beast::http::error::body_limit;
+  using boost::beast::http::error::header_limit;
+  if (error == header_limit) {
+    fail({.status = 431, .code = "header_too_large", .message = "the request's header is too large",
+          .limit = server_.api_.limits.header});
+  } else if (error == body_limit) {
+    fail({.status = 413, .code = "body_too_large", .message = "the request's body is too large",
+          .limit = http::body_limit(*route_, server_.api_.limits),
+          .got = static_cast<std::int64_t>(std::min<std::uint64_t>(parser_->announced(), INT64_MAX))});
+  } else {
+    fail({.code = "malformed_request", .message = "not a valid HTTP/1.1 request: " + error.message()});
+  }
+  return true;
+}
+
+/// What is already wrong with a request whose body has not arrived; null-status Problem values are not used.
+std::optional<Problem> Session::judge_head() {
+  if (surplus_) {
+    return Problem{.status = 429, .code = "too_many_connections", .message = "too many clients are connected",
+                   .limit = server_.api_.limits.connections};
+  }
+  if (head_.http11 ? head_.hosts != 1 : head_.hosts > 1) {
+    keep_alive_ = false;
+    return Problem{.code = "malformed_request", .message = "there must be exactly one Host field", .limit = 1,
+                   .got = head_.hosts};
+  }
+  if (head_.strange_encoding) {
+    keep_alive_ = false;  // nobody knows where its body ends
+    return Problem{.status = 501, .code = "unknown_encoding", .message = "Transfer-Encoding may only be chunked"};
+  }
+  if (!head_.forwarded_expect.empty()) {
+    return Problem{.status = 417, .code = "unknown_expectation", .message = "Expect may only be 100-continue"};
+  }
+  if (head_.method != Method::Options && !server_.keys_.open() && !server_.keys_.check(head_.authorization)) {
+    return Problem{.status = 401, .code = "unauthorized",
+                   .message = head_.authorization.empty() ? "an API key is needed: Authorization: Bearer KEY"
+                                                          : "this API key is not known"};
+  }
+  Match match = http::match(head_.target);
+  route_ = match.route;
+  id_ = match.id;
+  query_ = match.query;
+  if (route_ == nullptr) {
+    if (head_.method == Method::Options && head_.target == "*") return {};
+    return Problem{.status = 404, .code = "unknown_path",
+                   .message = "there is nothing at this path; try /run, /runsync, /status/{id} or /health"};
+  }
+  if (!route_->allows(head_.method)) {
+    return Problem{.status = 405, .code = "method_not_allowed",
+                   .message = std::string("/").append(route_->name).append(" takes ") + route_->allowed()};
+  }
+  std::size_t limit = body_limit(*route_, server_.api_.limits);
+  if (head_.content_length.value_or(0) > limit) {
+    return Problem{.status = 413, .code = "body_too_large", .message = "the request's body is too large",
+                   .limit = limit,
+                   .got = static_cast<std::int64_t>(std::min<std::uint64_t>(*head_.content_length, INT64_MAX))};
+  }
+  return {};
+}
+
+void Session::on_head() {
+  keep_alive_ = head_.keep_alive;
+  answered_ = false;
+  route_ = nullptr;
+  refusal_ = judge_head();
+  if (refusal_) {
+    bool read_over = keep_alive_ && !head_.chunked && !head_.expects_continue &&
+                     head_.content_length.value_or(0) <= kReadOver;
+    if (!read_over) return fail(std::move(*refusal_));
+  }
+  phase_ = Phase::Body;
+  if (!has_body()) return finish_request();
+  if (head_.chunked) {
+    parser_->eager(true);
+    parser_->limit_chunks(route_ == nullptr ? kReadOver : body_limit(*route_, server_.api_.limits));
+  } else {
+    body_size_ = static_cast<std::size_t>(*head_.content_length);
+    body_have_ = 0;
+    // Not zeroed: memory that no byte has arrived for is not touched, whatever length a client announces.
+    body_bytes_ = std::make_shared_for_overwrite<char[]>(body_size_);
+  }
+  if (head_.expects_continue && head_.http11 && inbox_.empty()) outbox_.text("HTTP/1.1 100 Continue\r\n\r\n");
+}
+
+bool Session::read_body() { return head_.chunked ? read_chunked_body() : read_known_body(); }
+
+bool Session::read_known_body() {
+  std::size_t part = std::min(inbox_.size(), body_size_ - body_have_);
+  std::memcpy(body_bytes_.get() + body_have_, inbox_.bytes().data(), part);
+  inbox_.consume(part);
+  body_have_ += part;
+  if (body_have_ < body_size_) return false;
+  std::string_view bytes(body_bytes_.get(), body_size_);
+  body_ = Payload(std::move(body_bytes_), bytes);
+  finish_request();
+  return true;
+}
+
+bool Session::read_chunked_body() {
+  boost::beast::error_code error;
+  std::size_t used = parser_->put(asio::buffer(inbox_.bytes().data(), inbox_.size()), error);
+  inbox_.consume(used);
+  // What is left unused is part of a chunk's header, or of the trailer.
+  bool endless = error == boost::beast::http::error::need_more && inbox_.size() > server_.api_.limits.header;
+  if (endless) error = boost::beast::http::error::header_limit;
+  if (error == boost::beast::http::error::need_more) return false;
+  if (error) return on_parse_error(error);
+  if (!parser_->is_done()) return !inbox_.empty();
+  body_ = Payload::of(std::move(parser_->chunks()));
+  finish_request();
+  return true;
+}
+
+void Session::finish_request() {
+  phase_ = Phase::Answering;
+  deadline_ = 0;
+  if (refusal_) return Exchange::send(*refusal_);
+  if (head_.method == Method::Options) return answer_options();
+  dispatch();
+}
+
+void Session::answer_options() {
+  reply(204).header("Allow", route_ == nullptr ? "GET, HEAD, POST, OPTIONS" : route_->allowed());
+  send();
+}
+
+void Session::dispatch() {
+  try {
+    route_->handle(server_.api_, *this);
+  } catch (const std::system_error& error) {
+    if (!answered_) Exchange::send(Problem{.status = 500, .code = "internal", .message = error.what()});
+  }
+}
+
+/// Refuses and closes: nobody knows, or wants to read, what follows.
+void Session::fail(Problem problem) {
+  phase_ = Phase::Answering;
+  keep_alive_ = false;
+  Exchange::send(problem);
+}
+
+void Session::send() {
+  if (phase_ != Phase::Answering) return;
+  answered_ = true;
+  waiter_ = 0;
+  if (reply_.status() == 401) reply_.header("WWW-Authenticate", "Bearer");
+  if (reply_.status() == 405) reply_.header("Allow", route_->allowed());
+  bool keep = keep_alive_ && !reply_.closes() && !surplus_ && !server_.draining();
+  outbox_.reply(reply_, server_.date(), head_.http11, keep, head_.method != Method::Head);
+  close_after_ = !keep;
+  body_ = {};
+  body_bytes_.reset();
+  parser_.reset();
+  refusal_.reset();
+  phase_ = Phase::Head;
+  deadline_ = server_.tick() + server_.ticks(server_.api_.limits.idle);
+  advance();
+}
+
+// ---- bytes -----------------------------------------------------------------------------------------------------------
+
+void Session::read() {
+  if (reading_ || peer_closed_) return;
+  if (phase_ == Phase::Answering && inbox_.size() >= kReadAhead) return;
+  reading_ = true;
+  asio::mutable_buffer where;
+  reading_body_ = phase_ == Phase::Body && !head_.chunked;
+  if (reading_body_) {
+    where = asio::buffer(body_bytes_.get() + body_have_, body_size_ - body_have_);
+  } else {
+    auto [data, size] = inbox_.space(kReadSize);
+    where = asio::buffer(data, size);
+  }
+  // The body is held as well: it may be given up while the kernel is still to fill it.
+  socket_.async_read_some(where, [self = self(), body = body_bytes_](const error_code& error, std::size_t count) {
+    self->on_read(error, count);
+  });
+}
+
+void Session::on_read(const error_code& error, std::size_t count) {
+  reading_ = false;
+  if (phase_ == Phase::Closed) return;
+  if (phase_ == Phase::Lingering) {
+    lingered_ += count;
+    if (error || lingered_ > kLinger) return close();
+    return read();
+  }
+  if (reading_body_ && phase_ == Phase::Body) {
+    body_have_ += count;
+  } else if (!reading_body_) {
+    inbox_.filled(count);
+  }
+  if (error == asio::error::eof) return on_peer_closed();
+  if (error) return abandon();
+  advance();
+}
+
+void Session::on_peer_closed() {
+  peer_closed_ = true;
+  if (phase_ == Phase::Answering && head_.http11 && !writing_ && outbox_.empty()) {
+    outbox_.text("HTTP/1.1 100 Continue\r\n\r\n");
+    flush();
+    if (phase_ == Phase::Closed) return;
+    socket_.async_wait(Socket::wait_error, [self = self()](const error_code& error) {
+      if (!error) self->abandon();
+    });
+  }
+  advance();
+}
+
+void Session::flush() {
+  if (writing_ || phase_ == Phase::Closed) return;
+  while (!outbox_.empty()) {
+    error_code error;
+    std::size_t count = socket_.write_some(outbox_.buffers(), error);
+    if (error == asio::error::would_block) return await_writable();
+    if (error) return abandon();
+    outbox_.sent(count);
+  }
+}
+
+void Session::await_writable() {
+  writing_ = true;
+  write_deadline_ = server_.tick() + server_.ticks(server_.api_.limits.request);
+  socket_.async_wait(Socket::wait_write, [self = self()](const error_code& error) {
+    self->writing_ = false;
+    if (self->phase_ == Phase::Closed) return;
+    if (error) return self->abandon();
+    self->flush();
+    if (!self->writing_) self->advance();
+  });
+}
+
+/// Closing with unread bytes would reset the connection and could take the answer with it: say that no more comes, and
+/// throw away what still arrives for a while.
+void Session::linger() {
+  phase_ = Phase::Lingering;
+  error_code ignored;
+  socket_.shutdown(Socket::shutdown_send, ignored);
+  if (peer_closed_) return close();
+  deadline_ = server_.tick() + server_.ticks(kLingerTime);
+  read();
+}
+
+}  // namespace bulkhead::http

@@ -1,0 +1,157 @@
+#include "supervisor/http/submission.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <deque>
+#include <vector>
+
+#include "supervisor/http/json_scan.hpp"
+
+namespace bulkhead::http {
+namespace {
+
+constexpr std::size_t kMaxKeys = 64;
+constexpr std::size_t kMaxUrl = 4096;
+constexpr std::int64_t kWeek = 7 * 86'400'000LL;
+
+Problem malformed(const JsonScanner& scanner) {
+  return {.code = "malformed_json",
+          .message = "the body is not valid JSON: " + std::string(scanner.reason()) + " at byte " +
+                     std::to_string(scanner.position())};
+}
+
+Problem invalid(std::string message) { return {.code = "invalid_request", .message = std::move(message)}; }
+
+bool is_number(std::string_view value) { return value.front() == '-' || (value.front() >= '0' && value.front() <= '9'); }
+
+/// The finite double nearest to a valid JSON number, or none.
+std::optional<double> to_double(std::string_view value) {
+  double number = 0;
+  auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+  if (error != std::errc{} || !std::isfinite(number)) return {};
+  return number;
+}
+
+/// The members of one object, each handed to `visit(key, value, scanner)`; a false from it stops the walk with the
+/// fault it set. Refuses keys given twice and numbers beyond a double.
+template <class Visit>
+bool walk_object(JsonScanner& scanner, Visit visit) {
+  if (!scanner.take('{')) return false;
+  std::deque<std::string> unescaped;  // owns the keys that had escapes
+  std::vector<std::string_view> keys;
+  if (scanner.peek() == '}') return scanner.take('}');
+  for (;;) {
+    std::string_view key;
+    std::string_view value;
+    scanner.peek();
+    if (!scanner.string(key)) return false;
+    const char* at = key.data() - 1;
+    if (key.find('\\') != std::string_view::npos) key = unescaped.emplace_back(unescape(key));
+    if (std::find(keys.begin(), keys.end(), key) != keys.end()) return scanner.fail(at, "a name is given twice");
+    if (keys.size() == kMaxKeys) return scanner.fail(at, "more than 64 names");
+    keys.push_back(key);
+    if (!scanner.take(':') || !scanner.value(value)) return false;
+    bool checked = key != "input" && is_number(value);
+    if (checked && !to_double(value)) return scanner.fail(value.data(), "a number is beyond a double");
+    if (!visit(key, value)) return true;
+    if (scanner.peek() == '}') return scanner.take('}');
+    if (!scanner.take(',')) return false;
+  }
+}
+
+/// Milliseconds within bounds; null means "not said".
+std::optional<Problem> read_time(std::string_view name, std::string_view value, std::int64_t low, milliseconds& out) {
+  if (value == "null") return {};
+  auto number = is_number(value) ? to_double(value) : std::nullopt;
+  if (!number || *number != std::floor(*number)) return invalid(std::string(name) + " must be whole milliseconds");
+  if (*number < static_cast<double>(low) || *number > static_cast<double>(kWeek)) {
+    Problem problem = invalid(std::string(name) + " must be " + std::to_string(low) + " to " + std::to_string(kWeek) +
+                              " milliseconds");
+    problem.limit = *number < static_cast<double>(low) ? low : kWeek;
+    if (std::fabs(*number) < 9e15) problem.got = static_cast<std::int64_t>(*number);
+    return problem;
+  }
+  out = milliseconds(static_cast<std::int64_t>(*number));
+  return {};
+}
+
+std::optional<Problem> read_policy(std::string_view text, std::string_view body, Policy& policy) {
+  if (text == "null") return {};
+  if (text.front() != '{') return invalid("policy must be an object");
+  JsonScanner scanner(text);
+  std::optional<Problem> problem;
+  bool good = walk_object(scanner, [&](std::string_view key, std::string_view value) {
+    if (key == "executionTimeout") {
+      problem = read_time("policy.executionTimeout", value, 5'000, policy.execution_timeout);
+    } else if (key == "ttl") {
+      problem = read_time("policy.ttl", value, 10'000, policy.ttl);
+    } else if (key == "lowPriority") {
+      if (value == "true" || value == "false") {
+        policy.low_priority = value == "true";
+      } else if (value != "null") {
+        problem = invalid("policy.lowPriority must be true or false");
+      }
+    }
+    return !problem;
+  });
+  if (good) return problem;
+  std::size_t offset = static_cast<std::size_t>(text.data() - body.data());
+  return Problem{.code = "malformed_json",
+                 .message = std::string(scanner.reason()) + " in policy at byte " +
+                            std::to_string(offset + scanner.position())};
+}
+
+std::optional<Problem> read_webhook(std::string_view value, std::string& webhook) {
+  if (value == "null") return {};
+  if (value.front() != '"') return invalid("webhook must be a URL");
+  std::string url = unescape(value.substr(1, value.size() - 2));
+  if (url.empty()) return {};
+  bool plain = std::all_of(url.begin(), url.end(), [](unsigned char c) { return c > 0x20 && c < 0x7F; });
+  if (!plain || !(url.starts_with("http://") || url.starts_with("https://"))) {
+    return invalid("webhook must be an http:// or https:// URL");
+  }
+  if (url.size() > kMaxUrl) {
+    return Problem{.code = "invalid_request", .message = "webhook is too long", .limit = kMaxUrl,
+                   .got = static_cast<std::int64_t>(url.size())};
+  }
+  webhook = std::move(url);
+  return {};
+}
+
+}  // namespace
+
+std::variant<Submission, Problem> parse_submission(std::string_view body, const Policy& defaults) {
+  if (body.empty()) return invalid("the body is empty; it must be a JSON object with \"input\"");
+  if (body.starts_with("\xEF\xBB\xBF")) return invalid("the body begins with a byte order mark; send plain UTF-8");
+  JsonScanner scanner(body);
+  if (char c = scanner.peek(); c != '{' && c != '\0') {
+    std::string_view whole;
+    if (!scanner.value(whole) || !scanner.at_end()) return malformed(scanner);
+    return invalid("the body must be a JSON object with \"input\"");
+  }
+  Submission submission{.policy = defaults};
+  std::optional<Problem> problem;
+  bool good = walk_object(scanner, [&](std::string_view key, std::string_view value) {
+    if (key == "input") {
+      submission.input = value;
+    } else if (key == "policy") {
+      problem = read_policy(value, body, submission.policy);
+    } else if (key == "webhook") {
+      problem = read_webhook(value, submission.webhook);
+    } else if (key == "s3Config") {
+      if (value.front() == '{') {
+        submission.s3_config = value;
+      } else if (value != "null") {
+        problem = invalid("s3Config must be an object");
+      }
+    }
+    return !problem;
+  });
+  if (problem) return std::move(*problem);
+  if (!good || !scanner.at_end()) return malformed(scanner);
+  if (submission.input.empty()) return invalid("\"input\" is missing from the body");
+  return submission;
+}
+
+}  // namespace bulkhead::http
