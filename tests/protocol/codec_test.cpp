@@ -5,26 +5,11 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <limits>
 #include <msgpack.hpp>
-#include <new>
 
+#include "allocations.hpp"
 #include "samples.hpp"
-
-namespace {
-std::size_t allocations = 0;
-}
-
-// Counts; the sanitizers' own allocator stays underneath.
-void* operator new(std::size_t size) {
-  ++allocations;
-  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
-  throw std::bad_alloc();
-}
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return std::malloc(size == 0 ? 1 : size); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace bulkhead::protocol {
 namespace {
@@ -187,7 +172,7 @@ TEST(Allocation, NoneForAnyMessageWithoutLists) {
     if (name == "hello_held" || name == "welcome_seen" || name == "run_job_full") continue;
     std::visit(
         [&](const auto& side) {
-          const std::size_t before = allocations;
+          const std::size_t before = allocations();
           encode(side, envelope);
           const Bodies all = bodies(side);
           const std::span<const std::string_view> frames(all.frame, static_cast<std::size_t>(all.count));
@@ -197,7 +182,7 @@ TEST(Allocation, NoneForAnyMessageWithoutLists) {
           } else {
             understood = decode_to_child(envelope, frames, Limits{}).index() == 0;
           }
-          EXPECT_EQ(allocations, before) << sample.name;
+          EXPECT_EQ(allocations(), before) << sample.name;
           EXPECT_TRUE(understood) << sample.name;
         },
         sample.message);
@@ -207,9 +192,9 @@ TEST(Allocation, NoneForAnyMessageWithoutLists) {
 TEST(Allocation, AListThatIsNotThereReservesNothing) {
   // 1024 held runs announced, none there.
   const std::string envelope("\x96\x01\x01\x01\x05\xa0\xdc\x04\x00", 9);
-  const std::size_t before = allocations;
+  const std::size_t before = allocations();
   const auto result = decode_from_child(envelope, {}, Limits{});
-  const std::size_t during = allocations - before;
+  const std::size_t during = allocations() - before;
   EXPECT_EQ(result.index(), 1u);
   EXPECT_LE(during, 2u);  // the error's text
 }
