@@ -1,0 +1,89 @@
+// bulkhead: arguments, configuration, and the supervisor they describe.
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <variant>
+
+#include "supervisor/config/config.hpp"
+#include "supervisor/observe/log.hpp"
+#include "supervisor/source/test_input.hpp"
+#include "supervisor/supervisor.hpp"
+
+namespace {
+
+using namespace bulkhead;
+
+constexpr char kNothingToRun[] =
+    "bulkhead: there is no job to run. Looked for:\n"
+    "bulkhead:   --test_input in the handler's arguments, or test_input.json in the working directory: neither is there\n"
+    "bulkhead:   RUNPOD_WEBHOOK_GET_JOB in the environment, as the platform sets it: it is not set\n"
+    "bulkhead: try it on one job:  bulkhead run -- ./handler --test_input '{\"input\": {}}'\n"
+    "bulkhead: serve jobs:         bulkhead serve -- ./handler\n";
+
+int print(const config::Exit& exit) {
+  std::fputs(exit.text.c_str(), exit.code == config::kOk ? stdout : stderr);
+  return exit.code;
+}
+
+/// A state directory for a local test: nothing of it is kept.
+class PassingState {
+ public:
+  PassingState() {
+    std::string path = (std::filesystem::temp_directory_path() / "bulkhead-test-XXXXXX").string();
+    if (!mkdtemp(path.data())) throw std::system_error(errno, std::generic_category(), "mkdtemp " + path);
+    path_ = path;
+  }
+  ~PassingState() {
+    std::error_code ignored;  // a leftover in the temporary directory is all that can come of it
+    std::filesystem::remove_all(path_, ignored);
+  }
+  PassingState(const PassingState&) = delete;
+  PassingState& operator=(const PassingState&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+int supervise(config::Config config) {
+  observe::Log log(static_cast<observe::Severity>(config.log_level),
+                   config.log_format == config::LogFormat::Json ? observe::Format::Json : observe::Format::Text);
+  if (config.subcommand == config::Subcommand::Serve) return Supervisor(std::move(config), std::nullopt, log).run();
+
+  auto found = find_test_job(config.command);
+  if (auto* wrong = std::get_if<std::string>(&found)) {
+    std::fprintf(stderr, "bulkhead: %s\n", wrong->c_str());
+    return config::kJobFailed;
+  }
+  if (std::holds_alternative<NoTestJob>(found)) {
+    std::fputs(kNothingToRun, stderr);
+    return config::kUsage;
+  }
+  PassingState state;
+  config.state_dir = state.path();
+  config.durability = config::Durability::Memory;
+  auto& test = std::get<TestJob>(found);
+  test.job.policy.execution_timeout = config.execution_timeout;
+  test.job.policy.max_attempts = 1 + config.retries;
+  return Supervisor(std::move(config), std::move(test), log).run();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  auto parsed = config::parse(argc, argv, config::environment_of(environ));
+  if (auto* exit = std::get_if<config::Exit>(&parsed)) return print(*exit);
+  try {
+    return supervise(std::move(std::get<config::Config>(parsed)));
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "bulkhead: %s\n", error.what());
+    return config::kBroken;
+  }
+}

@@ -1,0 +1,113 @@
+#include "supervisor/settings.hpp"
+
+#include <unistd.h>
+
+#include <string>
+#include <utility>
+
+#include "supervisor/http/json_scan.hpp"
+#include "supervisor/process/strays.hpp"
+#include "supervisor/process/symbolise.hpp"
+#include "supervisor/runtime_directory.hpp"
+
+namespace bulkhead::settings {
+namespace {
+
+Policy default_policy(const config::Config& config) {
+  Policy policy;
+  policy.execution_timeout = config.execution_timeout;
+  policy.ttl = config.ttl;
+  policy.max_attempts = 1 + config.retries;
+  return policy;
+}
+
+process::Gpus gpus(const config::Gpus& given) {
+  using Kind = process::Gpus::Kind;
+  switch (given.which) {
+    case config::Gpus::Which::None: return {.kind = Kind::None};
+    case config::Gpus::Which::All: return {.kind = Kind::All};
+    case config::Gpus::Which::Listed: return {.kind = Kind::Listed, .listed = given.devices};
+  }
+  return {};
+}
+
+std::string hostname() {
+  char name[256] = {};
+  return gethostname(name, sizeof name - 1) == 0 ? name : "localhost";
+}
+
+/// What is wrong with a body a child sent, if anything.
+std::optional<std::string> fault_of_json(std::string_view body) {
+  http::JsonScanner scanner(body);
+  std::string_view value;
+  if (scanner.value(value) && scanner.at_end()) return std::nullopt;
+  return std::string(scanner.reason()) + " at byte " + std::to_string(scanner.position());
+}
+
+}  // namespace
+
+journal::Options journal(const config::Config& config) {
+  journal::Options options;
+  options.directory = config.state_dir;
+  options.durability = config.durability == config::Durability::Full      ? journal::Durability::Full
+                       : config.durability == config::Durability::Relaxed ? journal::Durability::Relaxed
+                                                                          : journal::Durability::Memory;
+  options.retention = config.keep_async;
+  options.sync_retention = config.keep_sync;
+  return options;
+}
+
+DispatcherOptions dispatcher(const config::Config& config) {
+  DispatcherOptions options;
+  options.queue_max = static_cast<std::size_t>(config.queue_max);
+  options.stop_time = config.cancel_grace;
+  options.terminate_time = config.term_grace;
+  return options;
+}
+
+EmbeddedQueueOptions queue(const config::Config& config) {
+  EmbeddedQueueOptions options;
+  options.async_retention = config.keep_async;
+  options.sync_retention = config.keep_sync;
+  return options;
+}
+
+http::Options http(const config::Config& config) {
+  http::Options options;
+  options.listen = config.listen;
+  options.limits.run_body = static_cast<std::size_t>(config.max_run_body);
+  options.limits.runsync_body = static_cast<std::size_t>(config.max_runsync_body);
+  options.limits.header = static_cast<std::size_t>(config.max_header);
+  options.limits.connections = static_cast<std::size_t>(config.max_connections);
+  options.limits.request = config.request_timeout;
+  options.default_policy = default_policy(config);
+  for (const config::ApiKey& key : config.api_keys) options.keys.add(key.name, key.key);
+  return options;
+}
+
+pool::Options pool(const config::Config& config) {
+  pool::Options options;
+  options.command = config.command;
+  options.environment = config.worker_env;
+  if (!config.endpoint_id.empty()) options.environment.emplace_back("RUNPOD_ENDPOINT_ID", config.endpoint_id);
+  for (const char* secret : {"BULKHEAD_API_KEYS", "BULKHEAD_API_KEY", "BULKHEAD_WEBHOOK_SECRET"})
+    options.environment_removed.emplace_back(secret);
+  options.gpus = gpus(config.gpus);
+  options.workers = config.workers;
+  options.spares = config.spares;
+  options.setup_timeout = config.setup_timeout;
+  options.max_jobs_per_worker = config.max_jobs_per_worker;
+  options.dispatch_window = config.dispatch_window;
+  options.limits.max_body = static_cast<std::uint64_t>(config.max_result);
+  options.limits.max_chunk = static_cast<std::uint64_t>(config.max_chunk);
+  options.check_json = fault_of_json;
+  options.stop_time = config.cancel_grace;
+  options.terminate_time = config.term_grace;
+  options.runtime_dir = runtime_directory(config.state_dir);
+  options.cookie_prefix = process::cookie_prefix(config.state_dir);
+  options.hostname = hostname();
+  options.symboliser = process::find_symboliser();
+  return options;
+}
+
+}  // namespace bulkhead::settings

@@ -1,0 +1,21 @@
+// What each part is told, from the one configuration.
+
+#pragma once
+
+#include "supervisor/config/config.hpp"
+#include "supervisor/http/server.hpp"
+#include "supervisor/job/dispatcher.hpp"
+#include "supervisor/journal/store.hpp"
+#include "supervisor/pool/options.hpp"
+#include "supervisor/source/embedded_queue.hpp"
+
+namespace bulkhead::settings {
+
+journal::Options journal(const config::Config& config);
+DispatcherOptions dispatcher(const config::Config& config);
+EmbeddedQueueOptions queue(const config::Config& config);
+http::Options http(const config::Config& config);
+/// Makes the runtime directory and the cookie of the state directory. Throws std::system_error.
+pool::Options pool(const config::Config& config);
+
+}  // namespace bulkhead::settings

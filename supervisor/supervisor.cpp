@@ -1,0 +1,254 @@
+// The whole program on one page.
+//
+// Start: the state directory is locked and the journal opened (constructor); then, in run(), what the journal knew goes
+// back to the core, the children are started, and last the doors are opened.
+//
+// End, on SIGTERM or SIGINT (drain -> stop_runs -> end -> close): no job is started any more, but clients may still ask;
+// running jobs have the grace period to finish; after it, or at a second signal, they are told to stop and climb the
+// ladder; when no outcome is open any more the children are ended, then the connections; the journal writes what it
+// has and is closed last, by the destructor. Each step has a deadline, so the end comes whatever a handler does.
+//
+// Parts are declared in the order in which they depend on each other, and so destroyed in the reverse of it.
+
+#include "supervisor/supervisor.hpp"
+
+#include <algorithm>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <csignal>
+#include <cstdio>
+#include <optional>
+#include <random>
+#include <utility>
+
+#include "supervisor/http/server.hpp"
+#include "supervisor/job/dispatcher.hpp"
+#include "supervisor/journal/state_directory.hpp"
+#include "supervisor/journal/store.hpp"
+#include "supervisor/pool/pool.hpp"
+#include "supervisor/process/launch.hpp"
+#include "supervisor/settings.hpp"
+#include "supervisor/source/embedded_queue.hpp"
+#include "supervisor/source/test_input.hpp"
+
+namespace bulkhead {
+namespace {
+
+namespace asio = boost::asio;
+using SteadyTime = std::chrono::steady_clock::time_point;
+
+class SystemClock final : public Clock {
+ public:
+  Instant now() const override {
+    return {std::chrono::steady_clock::now(),
+            std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count()};
+  }
+};
+
+/// How often an ending supervisor looks whether it may take its next step.
+constexpr milliseconds kEndingStep{10};
+
+}  // namespace
+
+struct Supervisor::Parts {
+  Parts(config::Config config, std::optional<TestJob> test, observe::Log& log);
+  int run();
+
+ private:
+  void recover();
+  void start_source();
+  void rearm();
+  void tick();
+  void signalled(int number);
+  void drain(std::string_view why);
+  void step_of_ending();
+  void end(int code);
+  void pool_health(const std::string& reason, bool never_ready);
+  HealthView health() const;
+
+  config::Config config_;
+  observe::Log& log_;
+  SystemClock clock_;
+  asio::io_context io_{1};
+  std::optional<TestJob> test_job_;
+  std::optional<journal::StateDirectory> memory_lock_;  ///< where no journal holds the directory
+  std::unique_ptr<journal::Store> journal_;
+  std::mt19937_64 random_{std::random_device{}()};
+  Dispatcher dispatcher_;
+  std::unique_ptr<pool::Pool> pool_;
+  std::unique_ptr<EmbeddedQueue> queue_;
+  std::unique_ptr<TestInput> test_;
+  std::unique_ptr<http::Server> server_;
+  asio::signal_set signals_{io_, SIGTERM, SIGINT};
+  asio::steady_timer alarm_{io_};
+  SteadyTime alarm_at_ = SteadyTime::max();
+  asio::steady_timer ending_{io_};
+  enum class Ending : std::uint8_t { No, Draining, Stopping, Closing } phase_ = Ending::No;
+  SteadyTime grace_ends_;
+  int exit_code_ = config::kOk;
+};
+
+Supervisor::Supervisor(config::Config config, std::optional<TestJob> test, observe::Log& log)
+    : parts_(std::make_unique<Parts>(std::move(config), std::move(test), log)) {}
+Supervisor::~Supervisor() = default;
+int Supervisor::run() { return parts_->run(); }
+
+Supervisor::Parts::Parts(config::Config config, std::optional<TestJob> test, observe::Log& log)
+    : config_(std::move(config)),
+      log_(log),
+      test_job_(std::move(test)),
+      journal_(journal::open(settings::journal(config_),
+                             [this] { asio::post(io_, [this] { journal_->poll(); }); })),
+      dispatcher_(settings::dispatcher(config_), clock_, *journal_, journal_->next_run(),
+                  [this] { return std::uniform_real_distribution<double>()(random_); }) {
+  if (config_.durability == config::Durability::Memory) memory_lock_.emplace(config_.state_dir);
+  dispatcher_.set_alarm([this] { rearm(); });
+  dispatcher_.set_log([this](const LogLine& line, const Job* job) {
+    if (!test_) log_.child(line, job);
+  });
+  dispatcher_.set_pool_health([this](const std::string& reason, bool never_ready) { pool_health(reason, never_ready); });
+}
+
+// ---- start ---------------------------------------------------------------------------------------------------------
+
+int Supervisor::Parts::run() {
+  signals_.async_wait([this](boost::system::error_code error, int number) {
+    if (!error) signalled(number);
+  });
+  pool_ = std::make_unique<pool::Pool>(io_.get_executor(), settings::pool(config_));
+  dispatcher_.set_workers(*pool_);
+  recover();
+  for (const std::string& missing : process::missing_mechanisms()) log_.warn(missing);
+  pool_->start(dispatcher_);
+  start_source();
+  io_.run();
+  return exit_code_;
+}
+
+void Supervisor::Parts::recover() {
+  if (config_.subcommand != config::Subcommand::Serve) return;
+  queue_ = std::make_unique<EmbeddedQueue>(settings::queue(config_), clock_, dispatcher_, *journal_,
+                                           [this] { return health(); });
+  queue_->set_alarm([this] { rearm(); });
+  dispatcher_.set_source(*queue_);
+  auto known = journal_->recover();
+  if (!known.empty()) log_.info(std::to_string(known.size()) + " jobs taken up from the journal");
+  for (const Recovered& job : known) queue_->recovered(job.job);
+  dispatcher_.recover(std::move(known));
+}
+
+void Supervisor::Parts::start_source() {
+  if (config_.subcommand == config::Subcommand::Serve) {
+    server_ = std::make_unique<http::Server>(io_, *queue_, clock_, settings::http(config_));
+    for (const std::string& address : server_->listen()) log_.info("listening on " + (address.starts_with("unix:") ? address : "http://" + address));
+    return;
+  }
+  test_ = std::make_unique<TestInput>(std::move(*test_job_), stdout, [this](int code) {
+    exit_code_ = code;
+    drain("the job is over");
+  });
+  dispatcher_.set_source(*test_);
+  test_->submit_to(dispatcher_);
+}
+
+// ---- time ----------------------------------------------------------------------------------------------------------
+
+void Supervisor::Parts::rearm() {
+  auto earliest = dispatcher_.wake_at();
+  if (queue_)
+    if (auto other = queue_->wake_at(); other && (!earliest || *other < *earliest)) earliest = other;
+  if (!earliest || *earliest >= alarm_at_) return;
+  alarm_at_ = *earliest;
+  alarm_.expires_at(alarm_at_);
+  alarm_.async_wait([this](boost::system::error_code error) {
+    if (!error) tick();
+  });
+}
+
+void Supervisor::Parts::tick() {
+  alarm_at_ = SteadyTime::max();
+  dispatcher_.tick();
+  if (queue_) queue_->tick();
+  rearm();
+}
+
+// ---- end -----------------------------------------------------------------------------------------------------------
+
+void Supervisor::Parts::signalled(int number) {
+  if (phase_ == Ending::No)
+    drain(number == SIGINT ? "interrupted" : "told to end");
+  else
+    grace_ends_ = clock_.now().mono;
+  signals_.async_wait([this](boost::system::error_code error, int next) {
+    if (!error) signalled(next);
+  });
+}
+
+void Supervisor::Parts::drain(std::string_view why) {
+  if (phase_ != Ending::No) return;
+  phase_ = Ending::Draining;
+  grace_ends_ = clock_.now().mono + config_.grace;
+  dispatcher_.drain();
+  std::size_t running = dispatcher_.unfinished();
+  if (!test_)
+    log_.info(std::string(why) + ": " + std::to_string(running) + " running jobs may finish within " +
+              std::to_string(config_.grace.count() / 1000) + " s; another signal cuts that short");
+  step_of_ending();
+}
+
+void Supervisor::Parts::step_of_ending() {
+  if (dispatcher_.unfinished() == 0) {
+    phase_ = Ending::Closing;
+    return pool_->stop(milliseconds(0), [this] { end(exit_code_); });
+  }
+  if (phase_ == Ending::Draining && clock_.now().mono >= grace_ends_) {
+    phase_ = Ending::Stopping;
+    log_.warn(std::to_string(dispatcher_.unfinished()) + " jobs did not finish in time and are stopped");
+    dispatcher_.stop_runs();
+  }
+  ending_.expires_after(kEndingStep);
+  ending_.async_wait([this](boost::system::error_code error) {
+    if (!error) step_of_ending();
+  });
+}
+
+void Supervisor::Parts::end(int code) {
+  exit_code_ = code;
+  if (server_) server_->stop();
+  io_.stop();
+}
+
+// ---- health --------------------------------------------------------------------------------------------------------
+
+void Supervisor::Parts::pool_health(const std::string& reason, bool never_ready) {
+  if (reason.empty()) return log_.info("children become ready again");
+  log_.error(reason);
+  if (!never_ready || phase_ != Ending::No) return;
+  phase_ = Ending::Closing;
+  dispatcher_.drain();
+  exit_code_ = config::kNeverReady;
+  pool_->stop(milliseconds(0), [this] { end(exit_code_); });
+}
+
+HealthView Supervisor::Parts::health() const {
+  HealthView view;
+  auto counts = dispatcher_.counts();
+  view.jobs = {.completed = counts.completed,
+               .failed = counts.failed + counts.timed_out,
+               .in_progress = counts.running,
+               .in_queue = counts.queued,
+               .retried = counts.retried};
+  for (const pool::WorkerView& worker : pool_->snapshot()) {
+    using pool::WorkerState;
+    if (worker.state == WorkerState::Launching || worker.state == WorkerState::SettingUp) ++view.workers.initializing;
+    if (worker.state != WorkerState::Ready && worker.state != WorkerState::Spare) continue;
+    ++view.workers.ready;
+    ++(worker.runs.empty() ? view.workers.idle : view.workers.running);
+  }
+  view.workers.unhealthy = pool_->backing_off();
+  return view;
+}
+
+}  // namespace bulkhead
