@@ -173,7 +173,8 @@ Scratch ScratchRoot::make(std::string_view name) {
     if (errno != EEXIST) throw failed("mkdir", state_->path / chosen);
     chosen = std::string(name) + "-" + std::to_string(next);
   }
-  return Scratch(this, (state_->path / chosen).string(), std::move(chosen));
+  std::string path = (state_->path / chosen).string();
+  return Scratch(this, std::move(path), std::move(chosen));
 }
 
 bool ScratchRoot::wait_until_clean(std::chrono::milliseconds limit) {
