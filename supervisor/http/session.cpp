@@ -195,7 +195,7 @@ void Session::on_head() {
   route_ = nullptr;
   refusal_ = judge_head();
   if (refusal_) {
-    bool read_over = keep_alive_ && !head_.chunked && !head_.expects_continue &&
+    bool read_over = keep_alive_ && !head_.chunked && !head_.expects_continue && refusal_->status != 413 &&
                      head_.content_length.value_or(0) <= kReadOver;
     if (!read_over) return fail(std::move(*refusal_));
   }
