@@ -123,6 +123,8 @@ void Session::connect(Clock::time_point now) {
   }
   turns_.relink(-1, link_->fd());
   say_hello();
+  // The monitor's descriptor tells only of what comes after a first look.
+  if (link_->broken()) disconnected(now);
 }
 
 void Session::say_hello() {
