@@ -32,7 +32,7 @@ class Outlet {
   virtual ~Outlet() = default;
   virtual void log(Level level, std::string_view text) = 0;
   virtual void progress(std::string_view json) = 0;
-  /// True once it is durable.
+  /// True when it is durable or, in a coroutine, on its way.
   virtual bool save_checkpoint(std::string_view data) = 0;
   virtual StopReason stop_reason() const = 0;
   /// One streamed output. BH_AGAIN, only where `wait` is false: no credit yet, nothing was sent.
@@ -115,8 +115,8 @@ class Job {
   std::optional<std::string_view> raw_checkpoint() const { return facts_.checkpoint; }
 
   /// Keeps `value` for a later attempt of this job, in place of the one before. A blocking handler waits until it is
-  /// durable; a coroutine goes on at once. False where it could not be kept now (the job was cancelled, the supervisor is
-  /// gone). Throws NotJson, and std::length_error when it is larger than the supervisor accepts.
+  /// durable; a coroutine goes on at once, while it is on its way. False where it cannot be kept any more (the job was
+  /// cancelled, the supervisor is gone). Throws NotJson, and std::length_error when it is larger than the supervisor accepts.
   bool save_checkpoint(const Json& value) { return save_raw_checkpoint(sdk::to_text(value, "checkpoint")); }
   /// The same for bytes of any kind, to be read by raw_checkpoint().
   bool save_raw_checkpoint(std::string_view data) { return outlet_.save_checkpoint(data); }

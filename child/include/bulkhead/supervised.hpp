@@ -60,7 +60,7 @@ class SupervisedOutlet final : public Outlet {
   bool save_checkpoint(std::string_view data) override {
     const int status = bh_job_save_checkpoint(job_, data.data(), data.size(), checkpoint_timeout_ms_);
     if (status == BH_TOO_LARGE) throw std::length_error(too_large("the checkpoint", data.size()));
-    return status == BH_OK;
+    return status == BH_OK || (status == BH_AGAIN && checkpoint_timeout_ms_ == 0);  // BH_AGAIN: it is on its way
   }
   StopReason stop_reason() const override { return static_cast<StopReason>(bh_job_stopping(job_)); }
   int chunk(std::string_view json, bool wait) override {
