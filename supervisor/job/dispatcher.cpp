@@ -69,6 +69,7 @@ void Dispatcher::submit(Job job, std::function<void(Accepted)> answered) {
   if (scheduler_.queued() >= options_.queue_max)
     return answered({Refusal::Full, "the queue holds its maximum of " + std::to_string(options_.queue_max) + " jobs"});
   if (records_.contains(job.id)) return answered({Refusal::Duplicate, "a job with this id exists"});
+  if (job.submitted_ms == 0) job.submitted_ms = clock_.now().wall_ms;
   Record& record = add(std::move(job));
   record.answer = std::move(answered);
   journal_.accept(record.job, [this, &record](std::error_code error) {
@@ -430,10 +431,10 @@ void Dispatcher::chunk(RunNumber run, std::uint32_t seq, Payload value) {
   Record* record = find(run);
   if (!record || record->why != Why::None) return workers_->acknowledge(run, seq);
   std::uint32_t number = ++record->chunks;
-  journal_.chunk(record->job, run, number, value, [this, run, seq, number, value](std::error_code) {
-    Record* owner = find(run);
-    if (!owner || !owner->source) return workers_->acknowledge(run, seq);
-    owner->source->chunk(owner->job, number, value, [this, run, seq] { workers_->acknowledge(run, seq); });
+  // The journal answers in order, so this comes before the run's outcome is durable: the record is still there.
+  journal_.chunk(record->job, run, number, value, [this, record, run, seq, number, value](std::error_code) {
+    if (!record->source) return workers_->acknowledge(run, seq);
+    record->source->chunk(record->job, number, value, [this, run, seq] { workers_->acknowledge(run, seq); });
   });
 }
 

@@ -43,7 +43,7 @@ def test_health_has_all_that_clients_require(echo):
 
 def test_errors_say_what_is_wrong(echo):
     for path, body, status, word in [("/run", "{", 400, "JSON"), ("/run", "{}", 400, "input"),
-                                     ("/nowhere", "{}", 404, "nowhere"), ("/run", "[1]", 400, "object")]:
+                                     ("/nowhere", "{}", 404, "path"), ("/run", "[1]", 400, "object")]:
         answer = echo.post(path, body)
         assert answer.status == status, (path, answer.body)
         assert word in json.dumps(answer.json["error"]), answer.body

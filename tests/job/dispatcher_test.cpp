@@ -298,6 +298,17 @@ TEST_F(DispatcherTest, ChunksAreAcknowledgedWhenTheSourceTookThem) {
   EXPECT_TRUE(ordered("ack 1 1"));
 }
 
+TEST_F(DispatcherTest, ChunksReachTheSourceThoughTheResultIsAlreadyHere) {
+  dispatcher.ready(1, "w0.1", 1, 0);
+  submit(make_job("a"));
+  journal.immediate = false;
+  dispatcher.chunk(1, 1, Payload::of("\"x\""));
+  succeed(1, false, 2);
+  journal.flush();
+  EXPECT_EQ(std::count(source.lines.begin(), source.lines.end(), "chunk a 1 \"x\""), 1);
+  EXPECT_EQ(only_report("a").status, Status::Completed);
+}
+
 TEST_F(DispatcherTest, LateMessagesOfAnEarlierAttemptAreAcknowledgedAndIgnored) {
   submit(make_job("a", 2));
   dispatcher.ready(1, "w0.1", 1, 0);
@@ -342,6 +353,13 @@ TEST_F(DispatcherTest, DrainLetsRunsFinishAndStopRunsEndsThem) {
   die(1, {entered(2)});
   EXPECT_EQ(only_report("b").error_type, "Shutdown");
   EXPECT_EQ(dispatcher.unfinished(), 0u);
+}
+
+TEST_F(DispatcherTest, AJobWithoutATimeIsSubmittedNow) {
+  Job job = make_job("a");
+  job.submitted_ms = 0;
+  dispatcher.submit(std::move(job), [](Accepted) {});
+  EXPECT_EQ(*dispatcher.wake_at(), clock.now().mono + 24h);
 }
 
 TEST_F(DispatcherTest, TheSourceHearsHowMuchRoomThereIs) {
