@@ -2,10 +2,12 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cassert>
-#include <cstring>
+#include <cstddef>
 #include <memory>
 #include <string_view>
+#include <utility>
 
 namespace bulkhead::http {
 
@@ -25,11 +27,11 @@ class Inbox {
       if (size() + least > capacity_) {
         std::size_t capacity = std::max(capacity_ * 2, size() + least);
         std::unique_ptr<char[]> larger(new char[capacity]);
-        std::memcpy(larger.get(), data_.get() + begin_, size());
+        std::copy_n(data_.get() + begin_, size(), larger.get());
         data_ = std::move(larger);
         capacity_ = capacity;
       } else {
-        std::memmove(data_.get(), data_.get() + begin_, size());
+        std::copy_n(data_.get() + begin_, size(), data_.get());  // downwards: an overlap is no harm
       }
       end_ -= begin_;
       begin_ = 0;

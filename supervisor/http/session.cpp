@@ -217,7 +217,7 @@ bool Session::read_body() { return head_.chunked ? read_chunked_body() : read_kn
 
 bool Session::read_known_body() {
   std::size_t part = std::min(inbox_.size(), body_size_ - body_have_);
-  std::memcpy(body_bytes_.get() + body_have_, inbox_.bytes().data(), part);
+  inbox_.bytes().copy(body_bytes_.get() + body_have_, part);
   inbox_.consume(part);
   body_have_ += part;
   if (body_have_ < body_size_) return false;

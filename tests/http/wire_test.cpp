@@ -10,6 +10,8 @@
 namespace bulkhead::http {
 namespace {
 
+using namespace std::string_literals;
+
 const std::string kBody = R"({"input": {"n": 1}})";
 
 std::string chunked(std::initializer_list<std::string> chunks, const std::string& trailer = "") {
@@ -186,7 +188,7 @@ TEST(Wire, MalformedRequestsAreRefused) {
       {"no version", "GET /health\r\n\r\n", 400},
       {"HTTP/0.9", "GET /health HTTP/0.9\r\n\r\n", 400},
       {"HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400},
-      {"TLS hello", std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11) + std::string(40, 'x') + "\r\n\r\n", 400},
+      {"TLS hello", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"s + std::string(40, 'x') + "\r\n\r\n", 400},
       {"only spaces", "     \r\n\r\n", 400},
       {"no method", " /health HTTP/1.1\r\nHost: x\r\n\r\n", 400},
       {"control in target", "GET /he\x01lth HTTP/1.1\r\nHost: x\r\n\r\n", 400},
@@ -197,7 +199,7 @@ TEST(Wire, MalformedRequestsAreRefused) {
       {"field without colon", "GET /health HTTP/1.1\r\nHost x\r\n\r\n", 400},
       {"space before colon", "GET /health HTTP/1.1\r\nHost : x\r\n\r\n", 400},
       {"empty field name", "GET /health HTTP/1.1\r\nHost: x\r\n: y\r\n\r\n", 400},
-      {"NUL in field", std::string("GET /health HTTP/1.1\r\nHost: x\r\nA: b\0c\r\n\r\n", 44), 400},
+      {"NUL in field", "GET /health HTTP/1.1\r\nHost: x\r\nA: b\0c\r\n\r\n"s, 400},
       {"negative length", head + "Content-Length: -1\r\n\r\n", 400},
       {"length not a number", head + "Content-Length: ten\r\n\r\n", 400},
       {"length with plus", head + "Content-Length: +5\r\n\r\n", 400},
