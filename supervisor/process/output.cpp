@@ -1,10 +1,10 @@
 // Two pipes, read on the loop as they become readable, a bounded amount a turn. Lines draw on one budget of bytes (a
-// bucket that fills with time). While it is empty the output *floods*: what comes is moved from the pipe to /dev/null by
-// the kernel, uncopied, every few milliseconds; the child waits no longer than that. When the bucket has filled a little,
-// a line says how much is missing, and lines are passed again.
+// bucket that fills with time). While it is empty the output *floods*: every few milliseconds all but the newest of what
+// came is moved from the pipe to /dev/null by the kernel, uncopied; the child waits no longer than that. When the bucket
+// has filled a little, a line says how much is missing, and lines are passed again.
 //
-// The tail is fed by every line that is read, passed on or not, and drain() reads the last of what a pipe holds even
-// while flooding: so the tail ends with the child's last words.
+// The tail is fed by every line that is read, passed on or not, and the newest bytes are never thrown away: so after a
+// drain the tail ends with the child's last words, flood or not.
 //
 // Handlers hold the State weakly; it is the Output's alone, and with it the pipes close.
 
@@ -53,22 +53,24 @@ Output::Limits sane(Output::Limits limits) {
 struct Output::State : std::enable_shared_from_this<Output::State> {
   struct Pipe {
     Pipe(State& owner, Stream which)
-        : stream(which), reading(owner.executor), pause(owner.executor), lines(owner.limits.max_line) {
+        : stream(which), watched(owner.executor), pause(owner.executor), lines(owner.limits.max_line) {
       int ends[2];
       if (::pipe2(ends, O_CLOEXEC) < 0) throw std::system_error(errno, std::generic_category(), "pipe2");
+      end = Descriptor(ends[0]);
       child_end = Descriptor(ends[1]);
-      ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
-      boost::system::error_code error;
-      if (reading.assign(ends[0], error)) {
-        ::close(ends[0]);
-        throw std::system_error(error.value(), std::generic_category(), "watching a pipe");
-      }
+      ::fcntl(end.get(), F_SETFL, O_NONBLOCK);
+    }
+    ~Pipe() { unwatch(); }
+    void unwatch() {
+      if (watched.is_open()) watched.release();
     }
     const Stream stream;
+    Descriptor end;
     Descriptor child_end;
-    asio::posix::stream_descriptor reading;
+    asio::posix::stream_descriptor watched;  ///< `end` lent to the reactor, while a write shall wake it
     asio::steady_timer pause;
     LineSplitter lines;
+    std::size_t keep = 0;  ///< of what it holds, while flooding
   };
 
   State(asio::any_io_executor on, Sink to, Limits most)
@@ -87,32 +89,35 @@ struct Output::State : std::enable_shared_from_this<Output::State> {
   }
 
   void watch(Pipe& pipe) {
-    pipe.reading.async_wait(asio::posix::descriptor_base::wait_read,
-                            [weak = weak_from_this(), &pipe](const boost::system::error_code& error) {
+    boost::system::error_code error;
+    if (!pipe.watched.is_open() && pipe.watched.assign(pipe.end.get(), error)) return watch_later(pipe);
+    pipe.watched.async_wait(asio::posix::descriptor_base::wait_read,
+                            [weak = weak_from_this(), &pipe](const boost::system::error_code& failure) {
                               auto self = weak.lock();
-                              if (!error && self) self->on_readable(pipe);
+                              if (!failure && self) self->on_readable(pipe);
                             });
   }
 
-  /// While flooding a pipe is looked at by the clock, not by what it holds. A flood lasts as long as the budget takes to
+  /// While flooding a pipe is looked at by the clock, and none of the child's writes wakes the loop. A flood lasts as long as the budget takes to
   /// recover, which nothing hinders meanwhile: a fraction of a second, also where the child has fallen silent.
   void watch_later(Pipe& pipe) {
+    pipe.unwatch();
     pipe.pause.expires_after(kFloodPause);
     pipe.pause.async_wait([weak = weak_from_this(), &pipe](const boost::system::error_code& error) {
       auto self = weak.lock();
-      if (!error && self && pipe.reading.is_open()) self->on_pause(pipe);
+      if (!error && self && pipe.end) self->on_pause(pipe);
     });
   }
 
   void on_pause(Pipe& pipe) {
     fill_budget();
-    if (!flooding) return watch(pipe);
-    if (!throw_away(pipe, kFloodPipe)) return finish(pipe);
+    if (!flooding) return on_readable(pipe);
+    throw_away_all_but(pipe, pipe.keep);
     watch_later(pipe);
   }
 
   void on_readable(Pipe& pipe) {
-    if (!pipe.reading.is_open()) return;
+    if (!pipe.end) return;
     fill_budget();
     for (int i = 0; i < kChunksPerTurn && !flooding; ++i) {
       std::size_t wanted = kChunk;
@@ -132,7 +137,7 @@ struct Output::State : std::enable_shared_from_this<Output::State> {
   Read read_some(Pipe& pipe, std::size_t& wanted) {
     char buffer[kChunk];
     for (;;) {
-      ssize_t got = ::read(pipe.reading.native_handle(), buffer, std::min(wanted, sizeof buffer));
+      ssize_t got = ::read(pipe.end.get(), buffer, std::min(wanted, sizeof buffer));
       if (got < 0 && errno == EINTR) continue;
       if (got < 0) return errno == EAGAIN ? Read::Nothing : Read::End;
       if (got == 0) return Read::End;
@@ -144,24 +149,30 @@ struct Output::State : std::enable_shared_from_this<Output::State> {
     }
   }
 
-  /// False at the end of the stream.
-  bool throw_away(Pipe& pipe, std::size_t most) {
+  /// Leaves the newest `keep` bytes in the pipe: they may be the last.
+  void throw_away_all_but(Pipe& pipe, std::size_t keep) {
+    std::size_t there = waiting_in(pipe);
+    if (there <= keep) return;
     if (!nowhere) nowhere = Descriptor(::open("/dev/null", O_WRONLY | O_CLOEXEC));
-    while (most > 0) {
-      ssize_t got = ::splice(pipe.reading.native_handle(), nullptr, nowhere.get(), nullptr, most, SPLICE_F_NONBLOCK);
+    for (std::size_t left = there - keep; left > 0;) {
+      ssize_t got = ::splice(pipe.end.get(), nullptr, nowhere.get(), nullptr, left, SPLICE_F_NONBLOCK);
       if (got < 0 && errno != EAGAIN && errno != EINTR) {
         char buffer[kChunk];
-        got = ::read(pipe.reading.native_handle(), buffer, std::min(most, sizeof buffer));
+        got = ::read(pipe.end.get(), buffer, std::min(left, sizeof buffer));
       }
       if (got < 0 && errno == EINTR) continue;
-      if (got < 0) return errno == EAGAIN;
-      if (got == 0) return false;
+      if (got <= 0) return;
       auto size = static_cast<std::size_t>(got);
-      most -= size;
+      left -= size;
       read += size;
       note_dropped(size);
     }
-    return true;
+  }
+
+  static std::size_t waiting_in(Pipe& pipe) {
+    int bytes = 0;
+    if (!pipe.end || ::ioctl(pipe.end.get(), FIONREAD, &bytes) < 0) return 0;
+    return static_cast<std::size_t>(bytes);
   }
 
   void take_line(Stream stream, std::string_view line) {
@@ -175,8 +186,12 @@ struct Output::State : std::enable_shared_from_this<Output::State> {
 
   void begin_flood() {
     flooding = true;
-    for (Pipe* pipe : {&out, &err})
-      if (pipe->reading.is_open()) ::fcntl(pipe->reading.native_handle(), F_SETPIPE_SZ, kFloodPipe);
+    for (Pipe* pipe : {&out, &err}) {
+      if (!pipe->end) continue;
+      ::fcntl(pipe->end.get(), F_SETPIPE_SZ, kFloodPipe);
+      int size = ::fcntl(pipe->end.get(), F_GETPIPE_SZ);
+      pipe->keep = std::min(kDrain, static_cast<std::size_t>(std::max(size, 0)) / 2);
+    }
   }
 
   void note_dropped(std::size_t size) {
@@ -227,14 +242,11 @@ struct Output::State : std::enable_shared_from_this<Output::State> {
   }
 
   void drain(Pipe& pipe) {
-    int there = 0;
-    if (!pipe.reading.is_open() || ::ioctl(pipe.reading.native_handle(), FIONREAD, &there) < 0) return;
-    auto left = static_cast<std::size_t>(there);
-    if (left > kDrain) {
+    if (waiting_in(pipe) > kDrain) {
       flush(pipe);
-      throw_away(pipe, left - kDrain);
-      left = kDrain;
+      throw_away_all_but(pipe, kDrain);
     }
+    std::size_t left = waiting_in(pipe);
     while (left > 0 && read_some(pipe, left) == Read::Some) {
     }
   }
@@ -244,11 +256,11 @@ struct Output::State : std::enable_shared_from_this<Output::State> {
   }
 
   void finish(Pipe& pipe) {
-    boost::system::error_code ignored;
     flush(pipe);
     pipe.pause.cancel();
-    pipe.reading.close(ignored);
-    if (!out.reading.is_open() && !err.reading.is_open()) say_dropped();
+    pipe.unwatch();
+    pipe.end.close();
+    if (!out.end && !err.end) say_dropped();
   }
 
   const asio::any_io_executor executor;
@@ -279,7 +291,7 @@ void Output::clear_tail() { state_->tail.clear(); }
 
 void Output::close() {
   for (State::Pipe* pipe : {&state_->out, &state_->err})
-    if (pipe->reading.is_open()) state_->finish(*pipe);
+    if (pipe->end) state_->finish(*pipe);
 }
 
 std::uint64_t Output::bytes_read() const { return state_->read; }

@@ -111,10 +111,11 @@ std::vector<ProcessFacts> search_everywhere(pid_t leader, std::uint64_t since, s
   return found;
 }
 
-std::vector<ProcessFacts> search(pid_t leader, std::string_view cookie) {
+std::vector<ProcessFacts> search(pid_t leader, std::string_view cookie, Search where) {
   auto facts = read_facts(leader);
   std::uint64_t since = facts ? facts->start_time : 0;
-  if (auto found = search_below_reapers(leader, since, cookie)) return std::move(*found);
+  if (where == Search::BelowReapers)
+    if (auto found = search_below_reapers(leader, since, cookie)) return std::move(*found);
   return search_everywhere(leader, since, cookie);
 }
 
@@ -162,7 +163,7 @@ class Ending : public std::enable_shared_from_this<Ending> {
   void round() {
     auto child = child_.lock();
     if (!child || child->reaped) return;
-    std::vector<ProcessFacts> found = search(child->pid, cookie_);
+    std::vector<ProcessFacts> found = search(child->pid, cookie_, Search::BelowReapers);
     account_.found(found);
     // Also where nothing was found: a search may miss one, and the group costs one call.
     child->signal_group(SIGKILL);
@@ -212,9 +213,10 @@ void end_strays(asio::any_io_executor executor, const Child& child, std::string 
   std::make_shared<Ending>(std::move(executor), child, std::move(cookie), limit, std::move(handler))->round();
 }
 
-std::vector<Stray> find_strays(const Child& child, std::string_view cookie) {
+std::vector<Stray> find_strays(const Child& child, std::string_view cookie, Search where) {
   std::vector<Stray> strays;
-  for (ProcessFacts& process : search(child.pid(), cookie)) strays.push_back({process.pid, std::move(process.name)});
+  for (ProcessFacts& process : search(child.pid(), cookie, where))
+    strays.push_back({process.pid, std::move(process.name)});
   return strays;
 }
 

@@ -47,8 +47,11 @@ using StrayHandler = std::function<void(StrayReport)>;
 void end_strays(asio::any_io_executor executor, const Child& child, std::string cookie, std::chrono::milliseconds limit,
                 StrayHandler handler);
 
+/// Where to look: under the processes that take in orphans, as far as the kernel lists children, or at all there are.
+enum class Search : unsigned char { BelowReapers, Everywhere };
+
 /// The processes that end_strays would find now.
-std::vector<Stray> find_strays(const Child& child, std::string_view cookie);
+std::vector<Stray> find_strays(const Child& child, std::string_view cookie, Search search = Search::BelowReapers);
 
 /// At the start of a supervisor: ends every process whose cookie begins with `prefix`, its own ancestors and itself
 /// apart. Blocks until they are gone, or `limit` has passed. Walks all of /proc.

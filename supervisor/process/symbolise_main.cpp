@@ -14,6 +14,8 @@
 #include <iterator>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "supervisor/process/crash_file.hpp"
 
@@ -51,10 +53,26 @@ std::string input() {
   return text;
 }
 
+/// As a person would have written it: the names behind std::string and its like are long, and in every second frame.
+std::string abbreviated(std::string name) {
+  constexpr std::pair<std::string_view, std::string_view> kLong[] = {
+      {"std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> >", "std::string"},
+      {"std::basic_string_view<char, std::char_traits<char> >", "std::string_view"},
+      {", std::allocator<std::string > >", ">"},
+      {", std::allocator<std::string> >", ">"},
+      {"std::__cxx11::", "std::"},
+      {"(anonymous namespace)::", ""},
+  };
+  for (const auto& [from, to] : kLong)
+    for (std::size_t at = name.find(from); at != std::string::npos; at = name.find(from, at + to.size()))
+      name.replace(at, from.size(), to);
+  return name;
+}
+
 std::string demangled(const char* name) {
   int status = 0;
   std::unique_ptr<char, Free> text(abi::__cxa_demangle(name, nullptr, nullptr, &status));
-  return text ? text.get() : name;
+  return text ? abbreviated(text.get()) : name;
 }
 
 std::string hexadecimal(Dwarf_Addr number) {

@@ -115,7 +115,7 @@ TEST(Output, TheTailIsTheLastFifty) {
 
 TEST(Output, AFloodIsCountedAndNeitherKeptNorHeldUp) {
   Loop loop;
-  constexpr std::uint64_t kSize = 300'000'000;
+  constexpr std::uint64_t kSize = 40'000'000;
   Output::Limits limits;
   limits.rate = 100'000;
   limits.burst = 200'000;
@@ -145,7 +145,7 @@ TEST(Output, AfterAFloodTheLastWordsAreInTheTail) {
   Output::Limits limits;
   limits.rate = 1000;
   limits.burst = 1000;
-  Subject subject(loop, naughty({"flood", "50000000"}), limits);
+  Subject subject(loop, naughty({"flood", "20000000"}), limits);
   subject.until_end();
   subject.output.drain();
   auto tail = subject.output.tail();
