@@ -27,7 +27,11 @@ using protocol::BlackBox;
 class AbiProcess : public testing::Test {
  protected:
   void start(const std::string& mode = {}, const protocol::Welcome& welcome = {}) {
-    process_.emplace(std::vector{mode}, supervisor_.environment(), supervisor_.folder() + "/stdout");
+    auto environment = supervisor_.environment();
+    // Of two handlers of the same signals, the library's is the one under test.
+    environment.push_back("ASAN_OPTIONS=handle_segv=0:handle_sigbus=0:handle_abort=0:handle_sigill=0:handle_sigfpe=0:detect_leaks=0");
+    environment.push_back("UBSAN_OPTIONS=handle_segv=0:handle_sigbus=0:handle_abort=0");
+    process_.emplace(std::vector{mode}, environment, supervisor_.folder() + "/stdout");
     supervisor_.welcome(welcome);
   }
   void start_ready(const std::string& mode = {}, const protocol::Welcome& welcome = {}) {
