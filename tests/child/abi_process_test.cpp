@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <optional>
@@ -24,13 +25,22 @@ namespace {
 
 using protocol::BlackBox;
 
+/// A sanitizer's options without handlers for the signals whose handling is under test, and without the check for leaks,
+/// which a forked process cannot pass.
+std::string yielding(const std::string& sanitizer) {
+  const char* given = std::getenv(sanitizer.c_str());
+  return sanitizer + "=" + (given != nullptr ? given + std::string(":") : "") +
+         "handle_segv=0:handle_sigbus=0:handle_abort=0:handle_sigill=0:handle_sigfpe=0" +
+         (sanitizer == "ASAN_OPTIONS" ? ":detect_leaks=0" : "");
+}
+
 class AbiProcess : public testing::Test {
  protected:
   void start(const std::string& mode = {}, const protocol::Welcome& welcome = {}) {
     auto environment = supervisor_.environment();
-    // Of two handlers of the same signals, the library's is the one under test.
-    environment.push_back("ASAN_OPTIONS=handle_segv=0:handle_sigbus=0:handle_abort=0:handle_sigill=0:handle_sigfpe=0:detect_leaks=0");
-    environment.push_back("UBSAN_OPTIONS=handle_segv=0:handle_sigbus=0:handle_abort=0");
+    for (const char* sanitizer : {"ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS"}) {
+      environment.push_back(yielding(sanitizer));
+    }
     process_.emplace(std::vector{mode}, environment, supervisor_.folder() + "/stdout");
     supervisor_.welcome(welcome);
   }
