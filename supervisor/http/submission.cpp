@@ -1,10 +1,10 @@
 #include "supervisor/http/submission.hpp"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
-#include <deque>
-#include <vector>
+#include <forward_list>
 
 #include "supervisor/http/json_scan.hpp"
 
@@ -38,8 +38,9 @@ std::optional<double> to_double(std::string_view value) {
 template <class Visit>
 bool walk_object(JsonScanner& scanner, Visit visit) {
   if (!scanner.take('{')) return false;
-  std::deque<std::string> unescaped;  // owns the keys that had escapes
-  std::vector<std::string_view> keys;
+  std::forward_list<std::string> unescaped;  // owns the keys that had escapes
+  std::array<std::string_view, kMaxKeys> seen;
+  std::size_t count = 0;
   if (scanner.peek() == '}') return scanner.take('}');
   for (;;) {
     std::string_view key;
@@ -47,10 +48,12 @@ bool walk_object(JsonScanner& scanner, Visit visit) {
     scanner.peek();
     if (!scanner.string(key)) return false;
     const char* at = key.data() - 1;
-    if (key.find('\\') != std::string_view::npos) key = unescaped.emplace_back(unescape(key));
-    if (std::find(keys.begin(), keys.end(), key) != keys.end()) return scanner.fail(at, "a name is given twice");
-    if (keys.size() == kMaxKeys) return scanner.fail(at, "more than 64 names");
-    keys.push_back(key);
+    if (key.find('\\') != std::string_view::npos) key = unescaped.emplace_front(unescape(key));
+    if (std::find(seen.begin(), seen.begin() + count, key) != seen.begin() + count) {
+      return scanner.fail(at, "a name is given twice");
+    }
+    if (count == kMaxKeys) return scanner.fail(at, "more than 64 names");
+    seen[count++] = key;
     if (!scanner.take(':') || !scanner.value(value)) return false;
     bool checked = key != "input" && is_number(value);
     if (checked && !to_double(value)) return scanner.fail(value.data(), "a number is beyond a double");
@@ -124,6 +127,10 @@ std::optional<Problem> read_webhook(std::string_view value, std::string& webhook
 std::variant<Submission, Problem> parse_submission(std::string_view body, const Policy& defaults) {
   if (body.empty()) return invalid("the body is empty; it must be a JSON object with \"input\"");
   if (body.starts_with("\xEF\xBB\xBF")) return invalid("the body begins with a byte order mark; send plain UTF-8");
+  if (auto at = bad_utf8(body)) {
+    return Problem{.code = "malformed_json",
+                   .message = "the body is not valid UTF-8 at byte " + std::to_string(*at)};
+  }
   JsonScanner scanner(body);
   if (char c = scanner.peek(); c != '{' && c != '\0') {
     std::string_view whole;

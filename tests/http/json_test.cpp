@@ -13,6 +13,7 @@ namespace bulkhead::http {
 namespace {
 
 bool valid(std::string_view text) {
+  if (bad_utf8(text)) return false;
   JsonScanner scanner(text);
   std::string_view value;
   return scanner.value(value) && scanner.at_end();
@@ -48,9 +49,7 @@ TEST(JsonScan, RefusesTheRestAndSaysWhere) {
       {"\"abc", 4, "not closed"},         {"\"ab\\", 4, "not closed"},
       {"\"\\x\"", 1, "unknown escape"},   {"\"\\u12g4\"", 1, "hexadecimal"},
       {"\"\\u12", 5, "not closed"},       {"\"a\nb\"", 2, "control character"},
-      {"\"a\x01\"", 2, "control character"}, {"\"\xFF\"", 1, "UTF-8"},
-      {"\"\xC0\x80\"", 1, "UTF-8"},       {"\"\xED\xA0\x80\"", 1, "UTF-8"},
-      {"\"\xF4\x90\x80\x80\"", 1, "UTF-8"}, {"\"ok\xE2\x82\"", 3, "UTF-8"},
+      {"\"a\x01\"", 2, "control character"},
       {"/*c*/1", 0, "not a JSON value"},  {std::string("\0", 1), 0, "not a JSON value"},
       {"\"aaaaaaaaaaaaaaaaaaaaaaa\x02", 24, "control character"},
   };
@@ -61,6 +60,16 @@ TEST(JsonScan, RefusesTheRestAndSaysWhere) {
     EXPECT_FALSE(scanner.value(value) && scanner.at_end());
     EXPECT_EQ(scanner.position(), row.position);
     EXPECT_NE(std::string(scanner.reason()).find(row.reason), std::string::npos) << scanner.reason();
+  }
+}
+
+TEST(JsonScan, FindsWhereUtf8Ends) {
+  EXPECT_EQ(bad_utf8("plain \xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\xED\x9F\xBF\xEF\xBF\xBF\xF4\x8F\xBF\xBF"), std::nullopt);
+  EXPECT_EQ(bad_utf8(""), std::nullopt);
+  for (const char* bad : {"\xFF", "\x80", "\xC0\x80", "\xC1\xBF", "\xED\xA0\x80", "\xE0\x9F\xBF", "\xF0\x8F\xBF\xBF",
+                          "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xE2\x82", "\xF0\x9F\x98", "\xE2\x82x", "\xC3\xC3"}) {
+    EXPECT_EQ(bad_utf8(std::string("\xC3\xA9ok") + bad), 4U) << bad;
+    EXPECT_EQ(bad_utf8(std::string(100, 'x') + bad + "yz"), 100U) << bad;
   }
 }
 
@@ -157,6 +166,7 @@ TEST(Submission, MistakesAreNamed) {
     const char* says;
   } rows[] = {
       {"", "invalid_request", "empty"},
+      {"{\"input\":\"\xFF\"}", "malformed_json", "not valid UTF-8 at byte 10"},
       {"  ", "malformed_json", "too early at byte 2"},
       {"[]", "invalid_request", "must be a JSON object"},
       {"\"input\"", "invalid_request", "must be a JSON object"},
