@@ -33,6 +33,7 @@ struct Job {
   Payload extra;  ///< further top-level keys the handler sees, as one JSON object; empty when there are none
   Policy policy;
   std::string webhook;            ///< URL, or empty
+  std::string idempotency_key;    ///< the client's; empty when there is none
   std::int64_t submitted_ms = 0;  ///< wall time; 0: when it is submitted to the core
   bool sync = false;              ///< came by runsync: its result is kept for a shorter time
 };

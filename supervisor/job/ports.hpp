@@ -150,12 +150,13 @@ class WorkersListener {
 
 // ---- where jobs come from ------------------------------------------------------------------------------------------
 
-enum class Refusal : std::uint8_t { None, Full, Duplicate, Draining, StoreUnavailable };
+enum class Refusal : std::uint8_t { None, Full, Duplicate, Draining, StoreUnavailable, NotFailed };
 
 /// The answer to a submission. `refusal == None` means: durable, and it will end exactly once.
 struct Accepted {
   Refusal refusal = Refusal::None;
   std::string reason;
+  std::string id;  ///< Duplicate: the job that was accepted before under the same idempotency key, if that is why
 };
 
 /// The core, as a source speaks to it.
@@ -227,6 +228,31 @@ class Endpoint {
   virtual CancelResult cancel(std::string_view id) = 0;
   virtual std::size_t purge() = 0;
   virtual HealthView health() const = 0;
+
+  /// How far somebody has followed a job: chunks up to `chunk`, and all else up to `change` (opaque; 0: nothing).
+  struct Position {
+    std::uint32_t chunk = 0;
+    std::uint64_t change = 0;
+  };
+  struct News {
+    std::vector<Payload> chunks;  ///< the last one has number `position.chunk`
+    Position position;            ///< to ask with next
+  };
+  /// Follows a job: calls back once, as soon as there is something its caller does not know (a chunk beyond
+  /// `known.chunk`, another state, another progress value), and at once when the job is final or unknown. A final view
+  /// without chunks is the end. May give a part of the chunks at a time. Takes no chunk away from `stream`, but counts
+  /// as a reader of those up to `known.chunk`. The returned number may be given to `stop_waiting`.
+  virtual std::uint64_t follow(std::string_view id, Position known, std::function<void(const JobView*, News)> seen) {
+    status(id, [known, seen = std::move(seen)](const JobView* view) { seen(view, {{}, known}); });
+    return 0;
+  }
+  /// Runs a job that ended FAILED or TIMED_OUT once more: same id and input, its old result gone. None when it is
+  /// unknown; Refusal::NotFailed when it is in any other state.
+  virtual void retry(std::string_view, std::function<void(std::optional<Accepted>)> answered) { answered({}); }
+  /// Keeps a job's result for at most `ttl` from its end on, or from now if it has ended. Never for longer than before.
+  virtual void shorten(std::string_view, milliseconds) {}
+  /// Up to `most` jobs that wait or run, in the order they came. The views are valid during the call only.
+  virtual void list(std::size_t, std::function<void(std::span<const JobView>)> seen) const { seen({}); }
 };
 
 }  // namespace bulkhead
