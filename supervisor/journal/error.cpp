@@ -14,6 +14,7 @@ class FaultCategory final : public std::error_category {
   std::string message(int code) const override {
     switch (static_cast<Fault>(code)) {
       case Fault::Duplicate: return "a job with this id exists";
+      case Fault::DuplicateKey: return "another job has this idempotency key";
       case Fault::UnknownJob: return "the journal holds no such job";
       case Fault::Stale: return "the job has finished, or is in another run";
       case Fault::QueueFull: return "too much is waiting to be written to the journal";
@@ -30,7 +31,8 @@ class FaultCategory final : public std::error_category {
 
   std::error_condition default_error_condition(int code) const noexcept override {
     switch (static_cast<Fault>(code)) {
-      case Fault::Duplicate: return std::errc::file_exists;
+      case Fault::Duplicate:
+      case Fault::DuplicateKey: return std::errc::file_exists;
       case Fault::UnknownJob: return std::errc::no_such_file_or_directory;
       case Fault::Stale: return std::errc::operation_canceled;
       case Fault::QueueFull: return std::errc::resource_unavailable_try_again;

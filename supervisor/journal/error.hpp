@@ -10,6 +10,7 @@ namespace bulkhead::journal {
 /// without knowing this header.
 enum class Fault {
   Duplicate = 1,  ///< the id is taken by a job that is live, or that completed (std::errc::file_exists)
+  DuplicateKey,   ///< another job was accepted under this idempotency key (std::errc::file_exists)
   UnknownJob,     ///< no such live job: never accepted, settled, or forgotten (std::errc::no_such_file_or_directory)
   Stale,          ///< the job has finished, or another run of it is under way (std::errc::operation_canceled)
   QueueFull,      ///< too much is waiting to be written (std::errc::resource_unavailable_try_again)

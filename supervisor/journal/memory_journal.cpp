@@ -27,21 +27,31 @@ MemoryJournal::Record* MemoryJournal::find(std::string_view id) {
   return place != records_.end() ? &place->second : nullptr;
 }
 
+MemoryJournal::Record* MemoryJournal::live(const Job& job) {
+  Record* record = find(job.id);
+  return record != nullptr && !record->settled ? record : nullptr;
+}
+
 void MemoryJournal::accept(const Job& job, Written written) {
   trim();
-  auto [place, fresh] = records_.try_emplace(job.id);
-  if (!fresh) {
+  auto place = records_.find(job.id);
+  if (place != records_.end()) {
     const Record& old = place->second;
     bool over = old.settled && old.remembered->outcome.status != Status::Completed;
     if (!over) return written(Fault::Duplicate);
-    erase(place);
-    records_.try_emplace(job.id);
   }
+  if (!job.idempotency_key.empty()) {
+    auto taken = ids_.find(job.idempotency_key);
+    if (taken != ids_.end() && taken->second != job.id) return written(Fault::DuplicateKey);
+  }
+  if (place != records_.end()) erase(place);
+  records_[job.id].idempotency_key = job.idempotency_key;
+  if (!job.idempotency_key.empty()) ids_[job.idempotency_key] = job.id;
   written({});
 }
 
 void MemoryJournal::start(const Job& job, RunNumber run, int, std::string_view, std::int64_t, Written written) {
-  Record* record = find(job.id);
+  Record* record = live(job);
   if (record == nullptr) return written(Fault::UnknownJob);
   if (record->remembered) return written(Fault::Stale);
   record->run = run;
@@ -54,12 +64,12 @@ void MemoryJournal::start(const Job& job, RunNumber run, int, std::string_view, 
 }
 
 void MemoryJournal::requeue(const Job& job, RunNumber run, bool) {
-  Record* record = find(job.id);
+  Record* record = live(job);
   if (record != nullptr && record->run == run) record->run = 0;
 }
 
 void MemoryJournal::finish(const Job& job, const Outcome& outcome, Written written) {
-  Record* record = find(job.id);
+  Record* record = live(job);
   if (record == nullptr) return written(Fault::UnknownJob);
   if (record->remembered) return written({});
   record->run = 0;
@@ -84,15 +94,13 @@ void MemoryJournal::settle(const Job& job) {
 }
 
 void MemoryJournal::chunk(const Job& job, RunNumber run, std::uint32_t number, Payload chunk, Written written) {
-  Record* record = find(job.id);
+  Record* record = live(job);
   if (record == nullptr) return written(Fault::UnknownJob);
   if (record->remembered || record->run != run) return written(Fault::Stale);
   if (number > kMaxChunks) return written(Fault::OutOfRange);
   std::size_t bytes = chunk.size();
-  if (options_.max_bytes != 0 && bytes_ + bytes > options_.max_bytes) {
-    trim();
-    if (bytes_ + bytes > options_.max_bytes) return written(Fault::SizeLimit);
-  }
+  trim(bytes);
+  if (options_.max_bytes != 0 && bytes_ + bytes > options_.max_bytes) return written(Fault::SizeLimit);
   if (record->chunks.try_emplace(number, std::move(chunk)).second) {
     record->bytes += bytes;
     bytes_ += bytes;
@@ -101,7 +109,7 @@ void MemoryJournal::chunk(const Job& job, RunNumber run, std::uint32_t number, P
 }
 
 void MemoryJournal::checkpoint(const Job& job, RunNumber run, Payload, Written written) {
-  Record* record = find(job.id);
+  Record* record = live(job);
   if (record == nullptr) return written(Fault::UnknownJob);
   if (record->remembered || record->run != run) return written(Fault::Stale);
   written({});
@@ -132,6 +140,13 @@ void MemoryJournal::chunks(std::string_view id, std::uint32_t from, std::size_t 
   found(std::move(some));
 }
 
+void MemoryJournal::lookup_key(std::string_view key, std::function<void(std::optional<std::string>)> found) {
+  auto place = ids_.find(key);
+  Record* record = place != ids_.end() ? find(place->second) : nullptr;
+  bool known = record != nullptr && (!record->remembered || record->expires_ms > options_.wall_ms());
+  found(known ? std::optional(place->second) : std::nullopt);
+}
+
 void MemoryJournal::expire(std::string_view id, std::int64_t at_ms) {
   auto place = records_.find(id);
   if (place == records_.end() || !place->second.remembered || place->second.expires_ms <= at_ms) return;
@@ -143,6 +158,7 @@ void MemoryJournal::expire(std::string_view id, std::int64_t at_ms) {
 
 void MemoryJournal::erase(Records::iterator place) {
   if (place->second.settled) unlist(place->first, place->second);
+  if (!place->second.idempotency_key.empty()) ids_.erase(place->second.idempotency_key);
   bytes_ -= place->second.bytes;
   records_.erase(place);
 }
@@ -153,14 +169,11 @@ void MemoryJournal::unlist(const std::string& id, const Record& record) {
   if (entry != last) expiry_.erase(entry);
 }
 
-void MemoryJournal::trim() {
+void MemoryJournal::trim(std::size_t room) {
   std::int64_t now = options_.wall_ms();
   while (!expiry_.empty() &&
-         (expiry_.begin()->first <= now || (options_.max_bytes != 0 && bytes_ > options_.max_bytes))) {
-    auto place = records_.find(*expiry_.begin()->second);
-    expiry_.erase(expiry_.begin());
-    bytes_ -= place->second.bytes;
-    records_.erase(place);
+         (expiry_.begin()->first <= now || (options_.max_bytes != 0 && bytes_ + room > options_.max_bytes))) {
+    erase(records_.find(*expiry_.begin()->second));
   }
 }
 

@@ -40,12 +40,14 @@ class MemoryJournal final : public Store {
   RunNumber next_run() const override { return next_run_; }
   void chunks(std::string_view id, std::uint32_t from, std::size_t max_bytes,
               std::function<void(std::vector<StoredChunk>)> found) override;
+  void lookup_key(std::string_view key, std::function<void(std::optional<std::string>)> found) override;
   void expire(std::string_view id, std::int64_t at_ms) override;
   Health health() const override { return {}; }
 
  private:
   struct Record {
     RunNumber run = 0;
+    std::string idempotency_key;
     bool settled = false;
     std::optional<Remembered> remembered;  ///< once finished
     std::int64_t expires_ms = 0;
@@ -59,15 +61,17 @@ class MemoryJournal final : public Store {
   using Records = std::unordered_map<std::string, Record, Hash, std::equal_to<>>;
 
   Record* find(std::string_view id);
+  Record* live(const Job& job);
   void erase(Records::iterator place);
   /// Takes a settled job out of the order of expiry.
   void unlist(const std::string& id, const Record& record);
-  /// Forgets what has expired, and what there is no room for.
-  void trim();
+  /// Forgets what has expired, and what stands in the way of `room` further bytes.
+  void trim(std::size_t room = 0);
 
   Options options_;
   RunNumber next_run_;
   Records records_;
+  std::map<std::string, std::string, std::less<>> ids_;     ///< by idempotency key
   std::multimap<std::int64_t, const std::string*> expiry_;  ///< settled jobs; the ids are those in records_
   std::size_t bytes_ = 0;
 };

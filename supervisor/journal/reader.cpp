@@ -55,10 +55,12 @@ void Reader::run() {
 
 void Reader::answer(Query& query) {
   try {
-    if (query.wants_chunks) {
-      query.chunks = queries_.chunks(query.id, query.now_ms, query.from, query.max_bytes);
-    } else {
-      query.found = queries_.find(query.id);
+    switch (query.kind) {
+      case Query::Kind::Job: query.found = queries_.find(query.id); break;
+      case Query::Kind::Chunks:
+        query.chunks = queries_.chunks(query.id, query.now_ms, query.from, query.max_bytes);
+        break;
+      case Query::Kind::IdempotencyKey: query.found_id = queries_.id_of(query.id, query.now_ms); break;
     }
   } catch (const std::system_error& error) {
     query.error = error.code();

@@ -21,15 +21,17 @@ class Reader {
  public:
   /// A question about one job. It comes back with its answer.
   struct Query {
-    std::string id;
-    std::int64_t now_ms = 0;    ///< what has expired by then is not found
-    bool wants_chunks = false;  ///< else the job with its outcome
+    enum class Kind : std::uint8_t { Job, Chunks, IdempotencyKey };
+    Kind kind = Kind::Job;
+    std::string id;           ///< or the idempotency key
+    std::int64_t now_ms = 0;  ///< what has expired by then is not found
     std::uint32_t from = 0;
     std::size_t max_bytes = 0;
     std::function<void(Query&)> answered;
 
     std::optional<Queries::Found> found;
     std::vector<StoredChunk> chunks;
+    std::optional<std::string> found_id;
     std::error_code error;
     std::string error_text;
   };

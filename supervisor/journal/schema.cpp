@@ -24,8 +24,10 @@ CREATE TABLE jobs (
   flags                INTEGER NOT NULL,
   max_attempts         INTEGER NOT NULL,
   webhook              TEXT NOT NULL,
+  idempotency_key      TEXT NOT NULL,
   input                BLOB
 ) STRICT;
+CREATE UNIQUE INDEX jobs_idempotency ON jobs (idempotency_key) WHERE idempotency_key <> '';
 
 CREATE TABLE open (
   key        INTEGER PRIMARY KEY,

@@ -54,6 +54,8 @@ std::string Connection::text(const char* sql) {
   return statement.step() ? std::string(statement.bytes(0)) : std::string();
 }
 
+int Connection::changes() const { return sqlite3_changes(db_.get()); }
+
 bool Connection::in_transaction() const { return sqlite3_get_autocommit(db_.get()) == 0; }
 
 void Statement::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
@@ -88,14 +90,14 @@ Statement& Statement::bind_blob(int index, std::string_view bytes) {
 bool Statement::step() {
   int code = sqlite3_step(statement_.get());
   if (code == SQLITE_ROW) return true;
-  if (code == SQLITE_DONE) return false;
-  fail(code);
+  if (code != SQLITE_DONE) fail(code);
+  reset();
+  return false;
 }
 
 void Statement::run() {
   while (step()) {
   }
-  reset();
 }
 
 bool Statement::run_unless_constrained() {

@@ -27,6 +27,8 @@ class Connection {
   std::string text(const char* sql);
 
   bool in_transaction() const;
+  /// Rows that the last INSERT, UPDATE or DELETE touched.
+  int changes() const;
 
   sqlite3* raw() const { return db_.get(); }
 
@@ -50,9 +52,9 @@ class Statement {
   /// Empty bytes are bound as NULL: an empty Payload means "none".
   Statement& bind_blob(int index, std::string_view bytes);
 
-  /// True: there is a row to read. Throws on failure, after resetting itself.
+  /// True: there is a row to read. False, at the end, and after a failure, which throws, the statement is reset.
   bool step();
-  /// Runs to the end, with no row of interest, and resets.
+  /// Runs to the end, with no row of interest.
   void run();
   /// Like run(), but a violated constraint is an answer: false.
   bool run_unless_constrained();

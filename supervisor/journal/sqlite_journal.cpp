@@ -98,6 +98,7 @@ void SqliteJournal::open_file() {
   Writer::Settings settings;
   settings.relaxed = options_.durability != Durability::Full;
   settings.max_bytes = options_.max_bytes;
+  settings.log_pages = options_.log_pages;
   settings.reserved = reserved;
   settings.wall_ms = options_.wall_ms;
   reader_.emplace(connect(path, options_), [this] { notify(); });
@@ -308,10 +309,21 @@ void SqliteJournal::chunks(std::string_view id, std::uint32_t from, std::size_t 
   Reader::Query query;
   query.id = id;
   query.now_ms = options_.wall_ms();
-  query.wants_chunks = true;
+  query.kind = Reader::Query::Kind::Chunks;
   query.from = from;
   query.max_bytes = max_bytes;
   query.answered = [callback = std::move(callback)](Reader::Query& answered) { callback(std::move(answered.chunks)); };
+  reader_->ask(std::move(query));
+}
+
+void SqliteJournal::lookup_key(std::string_view key, std::function<void(std::optional<std::string>)> callback) {
+  Reader::Query query;
+  query.kind = Reader::Query::Kind::IdempotencyKey;
+  query.id = key;
+  query.now_ms = options_.wall_ms();
+  query.answered = [callback = std::move(callback)](Reader::Query& answered) {
+    callback(std::move(answered.found_id));
+  };
   reader_->ask(std::move(query));
 }
 
@@ -353,8 +365,10 @@ void SqliteJournal::complete(Operation& operation, bool kept) {
       if (place != unsaved_.end() && place->second.key == operation.key) unsaved_.erase(place);
     }
   } else if (operation.error) {
-    if (is_kept(operation.kind)) ++health_.unsaved;
-    if (operation.kind == Operation::Kind::Finish) {
+    // The disk's refusal, not the journal's own, leaves what must not be lost with the writer.
+    bool unsaved = is_kept(operation.kind) && operation.error.category() == sqlite_category();
+    if (unsaved) ++health_.unsaved;
+    if (unsaved && operation.kind == Operation::Kind::Finish) {
       unsaved_.insert_or_assign(operation.text,
                                 Unsaved{operation.key, std::get<Outcome>(operation.body), operation.time_ms});
     } else if (operation.kind == Operation::Kind::Accept) {

@@ -44,6 +44,7 @@ class SqliteJournal final : public Store {
   RunNumber next_run() const override { return next_run_; }
   void chunks(std::string_view id, std::uint32_t from, std::size_t max_bytes,
               std::function<void(std::vector<StoredChunk>)> found) override;
+  void lookup_key(std::string_view key, std::function<void(std::optional<std::string>)> found) override;
   void expire(std::string_view id, std::int64_t at_ms) override;
   Health health() const override { return health_; }
 

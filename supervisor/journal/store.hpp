@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -38,6 +39,9 @@ struct Options {
   std::size_t max_backlog = 65'536;
   std::size_t max_backlog_bytes = std::size_t{256} << 20;
 
+  /// Pages (of 4 KiB) of write-ahead log beyond which it is copied back into the database while work goes on.
+  int log_pages = 2048;
+
   /// Wall time in milliseconds since the epoch, for expiry; any thread calls it. Empty: the system's clock.
   std::function<std::int64_t()> wall_ms;
   const char* vfs = nullptr;  ///< a registered SQLite VFS to go through; for tests
@@ -66,7 +70,8 @@ inline constexpr std::uint32_t kMaxChunks = (1u << 24) - 1;  ///< the highest ch
 ///  - Writes become durable in the order of the calls. Callbacks run in poll(), in that order too; a refusal that
 ///    needs no disk is called back at once.
 ///  - accept: the id must be new. It may be that of a remembered job that did not complete (a retry: the new life
-///    replaces the old one in one step); else Fault::Duplicate.
+///    replaces the old one in one step); else Fault::Duplicate. An idempotency key must be new as well, whatever became
+///    of the job that had it before (Fault::DuplicateKey), until that is forgotten.
 ///  - finish: the first outcome counts, a second is ignored and reported like the first. An error says that the result is
 ///    not safe *yet*: the journal keeps it and goes on trying. It may be delivered meanwhile.
 ///  - start, chunk, checkpoint: an error means that it was not written and will not be.
@@ -84,6 +89,9 @@ class Store : public Journal {
   /// least one if there is one.
   virtual void chunks(std::string_view id, std::uint32_t from, std::size_t max_bytes,
                       std::function<void(std::vector<StoredChunk>)> found) = 0;
+  /// The id of the live or remembered job that was accepted under an idempotency key. Sees every acceptance that was
+  /// called back.
+  virtual void lookup_key(std::string_view key, std::function<void(std::optional<std::string>)> found) = 0;
   /// Ends a finished job's retention at `at_ms` (wall time) if that is earlier than it would end.
   virtual void expire(std::string_view id, std::int64_t at_ms) = 0;
   virtual Health health() const = 0;

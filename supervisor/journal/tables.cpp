@@ -30,8 +30,9 @@ std::int64_t slot(JobKey key, std::uint32_t number) { return key * (std::int64_t
 Payload payload(std::string_view bytes) { return bytes.empty() ? Payload() : Payload::of(std::string(bytes)); }
 
 const std::string kJobColumns =
-    "j.id, j.submitted_ms, j.execution_timeout_ms, j.ttl_ms, j.flags, j.max_attempts, j.webhook, j.input";
-constexpr int kJobWidth = 8;
+    "j.id, j.submitted_ms, j.execution_timeout_ms, j.ttl_ms, j.flags, j.max_attempts, j.webhook, "
+    "j.idempotency_key, j.input";
+constexpr int kJobWidth = 9;
 
 Job read_job(const Statement& row, int column) {
   Job job;
@@ -43,7 +44,8 @@ Job read_job(const Statement& row, int column) {
   job.sync = (row.number(column + 4) & kSync) != 0;
   job.policy.max_attempts = static_cast<int>(row.number(column + 5));
   job.webhook = row.bytes(column + 6);
-  job.input = payload(row.bytes(column + 7));
+  job.idempotency_key = row.bytes(column + 7);
+  job.input = payload(row.bytes(column + 8));
   return job;
 }
 
@@ -72,10 +74,11 @@ std::optional<Outcome> read_outcome(const Statement& row, int column) {
 }  // namespace
 
 Tables::Tables(Connection& c)
-    : insert_job_(
+    : connection_(c),
+      insert_job_(
           c,
           "INSERT INTO jobs (key, id, submitted_ms, execution_timeout_ms, ttl_ms, flags, max_attempts, webhook, "
-          "input) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"),
+          "idempotency_key, input) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"),
       insert_open_(c, "INSERT INTO open (key) VALUES (?1)"),
       insert_extra_(c, "INSERT INTO extras (key, extra) VALUES (?1, ?2)"),
       insert_outcome_(
@@ -92,12 +95,16 @@ Tables::Tables(Connection& c)
                "WHERE key = ?1 AND run = ?2"),
       settle_(c, "DELETE FROM open WHERE key = ?1 AND EXISTS (SELECT 1 FROM outcomes WHERE key = ?1)"),
       drop_input_(c, "UPDATE jobs SET input = NULL WHERE key = ?1"),
+      is_open_(c, "SELECT 1 FROM open WHERE key = ?1"),
       expire_(c,
               "UPDATE outcomes SET expires_ms = min(expires_ms, ?2) WHERE key = (SELECT key FROM jobs WHERE id = ?1)"),
       reserve_(c, "UPDATE meta SET value = max(value, ?1) WHERE name = 'next_run'"),
       find_(c,
             "SELECT j.key, o.key IS NULL, r.status, r.expires_ms FROM jobs j LEFT JOIN open o ON o.key = j.key "
             "LEFT JOIN outcomes r ON r.key = j.key WHERE j.id = ?1"),
+      find_idempotent_(c,
+                       "SELECT j.key, o.key IS NULL, r.expires_ms FROM jobs j LEFT JOIN open o ON o.key = j.key "
+                       "LEFT JOIN outcomes r ON r.key = j.key WHERE j.idempotency_key = ?1 AND ?1 <> ''"),
       doom_(c, "UPDATE outcomes SET expires_ms = 0 WHERE key = ?1"),
       delete_job_(c, "DELETE FROM jobs WHERE key = ?1"),
       delete_open_(c, "DELETE FROM open WHERE key = ?1"),
@@ -125,12 +132,16 @@ std::error_code Tables::apply(const Operation& operation, std::int64_t now_ms) {
         delete_chunks_.bind(1, slot(key, 0)).bind(2, slot(key, kMaxChunks)).run();
       start_.bind(1, key).bind(2, operation.number).bind(3, static_cast<std::int64_t>(operation.run));
       start_.bind(4, operation.text).bind(5, operation.time_ms).run();
+      if (connection_.changes() == 0) return Fault::UnknownJob;  // its acceptance, in the same breath, was refused
       break;
     case Kind::Requeue:
       requeue_.bind(1, key).bind(2, static_cast<std::int64_t>(operation.run)).bind(3, operation.number != 0 ? 0 : 1);
       requeue_.run();
       break;
-    case Kind::Finish: finish(operation); break;
+    case Kind::Finish:
+      if (!is_open(key)) return Fault::UnknownJob;
+      finish(operation);
+      break;
     case Kind::Settle:
       run_with_key(settle_, key);
       if (operation.number != 0) run_with_key(drop_input_, key);
@@ -157,23 +168,48 @@ std::error_code Tables::accept(const Operation& operation, std::int64_t now_ms) 
   insert_job_.bind(1, operation.key).bind(2, job.id).bind(3, job.submitted_ms);
   insert_job_.bind(4, job.policy.execution_timeout.count()).bind(5, job.policy.ttl.count());
   insert_job_.bind(6, (job.sync ? kSync : 0) | (job.policy.low_priority ? kLowPriority : 0));
-  insert_job_.bind(7, job.policy.max_attempts).bind(8, job.webhook).bind_blob(9, job.input.bytes());
+  insert_job_.bind(7, job.policy.max_attempts).bind(8, job.webhook).bind(9, job.idempotency_key);
+  insert_job_.bind_blob(10, job.input.bytes());
   if (!insert_job_.run_unless_constrained()) {
-    // The id is taken. A settled life that did not end well, or that has expired, makes room for this one.
-    find_.bind(1, job.id);
-    if (!find_.step()) throw std::logic_error("two jobs with the key " + std::to_string(operation.key));
-    JobKey old = find_.number(0);
-    bool over = find_.number(1) != 0 && !find_.is_null(2) &&
-                (static_cast<Status>(find_.number(2)) != Status::Completed || find_.number(3) <= now_ms);
-    find_.reset();
-    if (!over) return Fault::Duplicate;
-    while (!purge(old, kChunksPerSweep)) {
-    }
+    if (std::error_code taken = make_room(job, now_ms)) return taken;
     insert_job_.run();
   }
   run_with_key(insert_open_, operation.key);
   if (!job.extra.empty()) insert_extra_.bind(1, operation.key).bind_blob(2, job.extra.bytes()).run();
   return {};
+}
+
+/// Removes the settled life that has the job's id, if it did not end well or has expired, and the expired one that has
+/// its idempotency key. Else says what is taken.
+std::error_code Tables::make_room(const Job& job, std::int64_t now_ms) {
+  JobKey by_id = 0, by_idempotency = 0;
+  find_.bind(1, job.id);
+  if (find_.step()) {
+    bool over = find_.number(1) != 0 && !find_.is_null(2) &&
+                (static_cast<Status>(find_.number(2)) != Status::Completed || find_.number(3) <= now_ms);
+    if (over) by_id = find_.number(0);
+    find_.reset();
+    if (!over) return Fault::Duplicate;
+  }
+  find_idempotent_.bind(1, job.idempotency_key);
+  if (!job.idempotency_key.empty() && find_idempotent_.step()) {
+    JobKey key = find_idempotent_.number(0);
+    bool over = key == by_id || (find_idempotent_.number(1) != 0 && find_idempotent_.number(2) <= now_ms);
+    if (over) by_idempotency = key;
+    find_idempotent_.reset();
+    if (!over) return Fault::DuplicateKey;
+  }
+  for (JobKey key : {by_id, by_idempotency}) {
+    while (key != 0 && !purge(key, kChunksPerSweep)) {
+    }
+  }
+  return {};
+}
+
+bool Tables::is_open(JobKey key) {
+  bool open = is_open_.bind(1, key).step();
+  is_open_.reset();
+  return open;
 }
 
 void Tables::finish(const Operation& operation) {
@@ -277,6 +313,9 @@ Queries::Queries(Connection& c)
       key_(c,
            "SELECT j.key FROM jobs j LEFT JOIN outcomes r ON r.key = j.key "
            "WHERE j.id = ?1 AND (r.expires_ms IS NULL OR r.expires_ms > ?2)"),
+      id_of_(c,
+             "SELECT j.id FROM jobs j LEFT JOIN outcomes r ON r.key = j.key WHERE j.idempotency_key = ?1 AND ?1 <> '' "
+             "AND (r.expires_ms IS NULL OR r.expires_ms > ?2)"),
       chunks_(c, "SELECT slot, chunk FROM chunks WHERE slot BETWEEN ?1 AND ?2 ORDER BY slot") {}
 
 std::optional<Queries::Found> Queries::find(std::string_view id) {
@@ -287,6 +326,13 @@ std::optional<Queries::Found> Queries::find(std::string_view id) {
   }
   find_.reset();
   return found;
+}
+
+std::optional<std::string> Queries::id_of(std::string_view idempotency_key, std::int64_t now_ms) {
+  std::optional<std::string> id;
+  if (id_of_.bind(1, idempotency_key).bind(2, now_ms).step()) id = id_of_.bytes(0);
+  id_of_.reset();
+  return id;
 }
 
 std::vector<StoredChunk> Queries::chunks(std::string_view id, std::int64_t now_ms, std::uint32_t from,

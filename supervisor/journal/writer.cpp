@@ -40,8 +40,8 @@ constexpr std::chrono::milliseconds kFirstBackoff = 50ms, kLastBackoff = 2s;
 constexpr int kSweepLimit = 256;
 constexpr std::chrono::milliseconds kSweepGap = 250ms, kSweepAtLeast = 60s;
 
-constexpr int kCheckpointPages = 2048;  // 8 MiB of log
 constexpr auto kIdle = 1s;
+constexpr std::chrono::milliseconds kCheckpointGap = 10ms;
 constexpr auto kSecretInLog = 10s;
 
 }  // namespace
@@ -406,7 +406,7 @@ void Writer::plan_checkpoint(Time now) {
     checkpoint_at_ = kNever;
     return;
   }
-  checkpoint_at_ = wal_pages_ >= kCheckpointPages ? now : std::max(last_write_, checkpoint_not_before_) + kIdle;
+  checkpoint_at_ = wal_pages_ >= settings_.log_pages ? now : std::max(last_write_, checkpoint_not_before_) + kIdle;
   if (secret_since_) checkpoint_at_ = std::min(checkpoint_at_, *secret_since_ + kSecretInLog);
   checkpoint_at_ = std::max(checkpoint_at_, checkpoint_not_before_);
 }
@@ -427,7 +427,7 @@ void Writer::finish_checkpoint(Time now) {
     if (truncate) vacuum_at_ = now;
   }
   bool failed = code != SQLITE_OK && code != SQLITE_BUSY;
-  checkpoint_not_before_ = now + (failed ? std::chrono::milliseconds(kIdle) : 100ms);
+  checkpoint_not_before_ = now + (failed ? std::chrono::milliseconds(kIdle) : kCheckpointGap);
   if (failed) {
     // Commits may still succeed; should the log fill the disk, they will say so themselves.
     failure_ = std::error_code(code, sqlite_category());

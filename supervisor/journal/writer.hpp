@@ -29,6 +29,7 @@ class Writer {
   struct Settings {
     bool relaxed = false;         ///< commits need not reach the disk
     std::uint64_t max_bytes = 0;  ///< 0: no limit
+    int log_pages = 2048;         ///< longer, and the log is copied back at once
     RunNumber reserved = 0;       ///< run numbers below this are on record as used
     std::function<std::int64_t()> wall_ms;
   };
