@@ -48,8 +48,8 @@ inline int start(Options options, int argc = 0, const char* const* argv = nullpt
     const std::optional<Level> threshold = sdk::threshold(arguments, supervised ? Level::Trace : Level::Debug);
     const sdk::Program program{std::move(options), sdk::Identity::of_this_process(), threshold.value_or(Level::Debug)};
     if (supervised) {  // the test flags are the supervisor's to act on: it gives this child the test job
-      if (program.options.handler.blocking()) return sdk::BlockingLoop(program).run();
-      return program.options.handler.driver()->serve(program);
+      if (const sdk::AsyncDriver* driver = program.options.handler.driver()) return driver->serve(program);
+      return sdk::BlockingLoop(program).run();
     }
     if (arguments.help) {
       std::fputs(sdk::kUsage, stdout);

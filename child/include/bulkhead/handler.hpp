@@ -3,7 +3,6 @@
 #pragma once
 
 #include <concepts>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <type_traits>
@@ -20,6 +19,8 @@
 #include "bulkhead/outcome.hpp"
 
 namespace bulkhead {
+
+class Handler;
 
 namespace sdk {
 
@@ -49,10 +50,12 @@ struct Surroundings {
   bool aggregate;
 };
 
-using BlockingRun = std::function<Outcome(Job&, const Surroundings&)>;
+// A handler whose type is forgotten is a pointer to it and a pointer to one of these, not a std::function: that would put
+// four frames of the standard library between bulkhead and the handler, in every stack a crash leaves.
+using BlockingRun = Outcome (*)(void* handler, Job&, const Surroundings&);
 /// `credit` is cancelled when chunks may be sent again; it never expires.
-using AsyncRun =
-    std::function<boost::asio::awaitable<Outcome>(Job&, const Surroundings&, boost::asio::steady_timer& credit)>;
+using AsyncRun = boost::asio::awaitable<Outcome> (*)(void* handler, Job&, const Surroundings&,
+                                                     boost::asio::steady_timer& credit);
 
 struct Program;
 
@@ -60,7 +63,7 @@ struct Program;
 /// a handler has it instantiated: it is a large part of what compiling a handler costs. `Lazy` is always void.
 struct AsyncDriver {
   int (*serve)(const Program& program);
-  Outcome (*run_alone)(const AsyncRun& run, Job& job, const Surroundings& around);
+  Outcome (*run_alone)(const Handler& handler, Job& job, const Surroundings& around);
 };
 template <class Lazy>
 const AsyncDriver& async_driver();  // supervised_async.hpp
@@ -154,32 +157,39 @@ class Handler {
         "such a value");
     streams_ = kOwn == sdk::Form::Generator || kOwn == sdk::Form::AsyncGenerator;
     if constexpr (kOwn == sdk::Form::Async || kOwn == sdk::Form::AsyncGenerator) driver_ = &sdk::async_driver<void>();
-    // Shared, so that callables that can only be moved fit a std::function.
-    auto held = std::make_shared<Callable>(std::forward<F>(callable));
+    callable_ = std::make_shared<Callable>(std::forward<F>(callable));
     if constexpr (kOwn == sdk::Form::Standard)
-      blocking_ = [held](Job& job, const sdk::Surroundings& around) { return sdk::run_standard(*held, job, around); };
+      blocking_ = [](void* held, Job& job, const sdk::Surroundings& around) {
+        return sdk::run_standard(*static_cast<Callable*>(held), job, around);
+      };
     else if constexpr (kOwn == sdk::Form::Generator)
-      blocking_ = [held](Job& job, const sdk::Surroundings& around) { return sdk::run_generator(*held, job, around); };
+      blocking_ = [](void* held, Job& job, const sdk::Surroundings& around) {
+        return sdk::run_generator(*static_cast<Callable*>(held), job, around);
+      };
     else if constexpr (kOwn == sdk::Form::Async)
-      async_ = [held](Job& job, const sdk::Surroundings& around, boost::asio::steady_timer&) {
-        return sdk::run_async(*held, job, around);
+      async_ = [](void* held, Job& job, const sdk::Surroundings& around, boost::asio::steady_timer&) {
+        return sdk::run_async(*static_cast<Callable*>(held), job, around);
       };
     else if constexpr (kOwn == sdk::Form::AsyncGenerator)
-      async_ = [held](Job& job, const sdk::Surroundings& around, boost::asio::steady_timer& credit) {
-        return sdk::run_async_generator(*held, job, around, credit);
+      async_ = [](void* held, Job& job, const sdk::Surroundings& around, boost::asio::steady_timer& credit) {
+        return sdk::run_async_generator(*static_cast<Callable*>(held), job, around, credit);
       };
   }
 
   bool streams() const { return streams_; }
-  /// Exactly one of the two is set, the driver with the second.
-  const sdk::BlockingRun& blocking() const { return blocking_; }
-  const sdk::AsyncRun& async() const { return async_; }
+  /// Set for a coroutine, which is then run by run_async(), driven by this; else there is run().
   const sdk::AsyncDriver* driver() const { return driver_; }
+  sdk::Outcome run(Job& job, const sdk::Surroundings& around) const { return blocking_(callable_.get(), job, around); }
+  boost::asio::awaitable<sdk::Outcome> run_async(Job& job, const sdk::Surroundings& around,
+                                                 boost::asio::steady_timer& credit) const {
+    return async_(callable_.get(), job, around, credit);
+  }
 
  private:
+  std::shared_ptr<void> callable_;  // shared, so that Handlers can be copied even where callables cannot
   bool streams_ = false;
-  sdk::BlockingRun blocking_;
-  sdk::AsyncRun async_;
+  sdk::BlockingRun blocking_ = nullptr;
+  sdk::AsyncRun async_ = nullptr;
   const sdk::AsyncDriver* driver_ = nullptr;
 };
 

@@ -152,8 +152,8 @@ class LocalTest {
     // All chunks are wanted here, to be shown and compared.
     const Surroundings around{program_.who, outlet, true};
     const Handler& handler = program_.options.handler;
-    const Outcome outcome = handler.blocking() ? handler.blocking()(handed, around)
-                                               : handler.driver()->run_alone(handler.async(), handed, around);
+    const Outcome outcome = handler.driver() == nullptr ? handler.run(handed, around)
+                                                        : handler.driver()->run_alone(handler, handed, around);
     if (handler.streams()) terminal_.line(Level::Info, "Finished running generator.", id_);
     return outcome;
   }

@@ -181,7 +181,7 @@ class BlockingLoop {
     Outcome outcome;
     {
       Job job(facts_of(handle), outlet, stop.get_token());
-      outcome = program_.options.handler.blocking()(
+      outcome = program_.options.handler.run(
           job, Surroundings{program_.who, outlet, program_.options.return_aggregate_stream});
     }
     {

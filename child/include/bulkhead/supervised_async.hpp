@@ -118,7 +118,7 @@ class AsyncLoop {
     running_.emplace(handle, running);
     boost::asio::co_spawn(
         context_,
-        program_.options.handler.async()(
+        program_.options.handler.run_async(
             running->job, Surroundings{program_.who, running->outlet, program_.options.return_aggregate_stream},
             running->credit),
         boost::asio::bind_cancellation_slot(
@@ -170,11 +170,11 @@ class AsyncLoop {
 
 /// One job by itself, without a supervisor.
 template <class Lazy>
-Outcome run_alone(const AsyncRun& run, Job& job, const Surroundings& around) {
+Outcome run_alone(const Handler& handler, Job& job, const Surroundings& around) {
   boost::asio::io_context context(1);
   boost::asio::steady_timer credit(context);
   Outcome result;
-  boost::asio::co_spawn(context, run(job, around, credit), [&](std::exception_ptr, Outcome outcome) {
+  boost::asio::co_spawn(context, handler.run_async(job, around, credit), [&](std::exception_ptr, Outcome outcome) {
     result = std::move(outcome);
     context.stop();
   });
