@@ -23,7 +23,7 @@ struct Dispatcher::Record : QueuePlace, Deadlined {
   Why why = Why::None;
   Source* source = nullptr;
   std::function<void(Accepted)> answer;
-  std::string refusal;  ///< why it could not be made durable
+  std::error_code refusal;  ///< why it could not be made durable
 
   int attempts = 0;
   int bystander = 0;
@@ -65,15 +65,15 @@ Dispatcher::Record& Dispatcher::add(Job job) {
 }
 
 void Dispatcher::submit(Job job, std::function<void(Accepted)> answered) {
-  if (draining_) return answered({Refusal::Draining, "the worker is shutting down"});
+  if (draining_) return answered({Refusal::Draining, "the worker is shutting down", {}});
   if (scheduler_.queued() >= options_.queue_max)
-    return answered({Refusal::Full, "the queue holds its maximum of " + std::to_string(options_.queue_max) + " jobs"});
-  if (records_.contains(job.id)) return answered({Refusal::Duplicate, "a job with this id exists"});
+    return answered({Refusal::Full, "the queue holds its maximum of " + std::to_string(options_.queue_max) + " jobs", {}});
+  if (records_.contains(job.id)) return answered({Refusal::Duplicate, "a job with this id exists", {}});
   if (job.submitted_ms == 0) job.submitted_ms = clock_.now().wall_ms;
   Record& record = add(std::move(job));
   record.answer = std::move(answered);
   journal_.accept(record.job, [this, &record](std::error_code error) {
-    if (error) record.refusal = error.message();
+    record.refusal = error;
     on(record, error ? Event::Refused : Event::Accepted);
     pump();
   });
@@ -143,9 +143,10 @@ void Dispatcher::carry_out(Record& record, Effect effects) {
   if (has(effects, Effect::AnswerAccepted)) std::exchange(record.answer, nullptr)({});
   if (has(effects, Effect::AnswerRefused)) {
     auto answer = std::move(record.answer);
-    std::string reason = "the journal cannot take the job: " + record.refusal;
+    bool known = record.refusal == std::errc::file_exists;
+    std::string reason = "the journal cannot take the job: " + record.refusal.message();
     forget(record);
-    return answer({Refusal::StoreUnavailable, std::move(reason)});
+    return answer({known ? Refusal::Duplicate : Refusal::StoreUnavailable, std::move(reason), {}});
   }
   if (has(effects, Effect::Dequeue)) scheduler_.remove(record);
   RunNumber run = record.run;

@@ -55,6 +55,7 @@ class Journal {
   using Written = std::function<void(std::error_code)>;
 
   virtual ~Journal() = default;
+  /// std::errc::file_exists: the id or the idempotency key belongs to another job.
   virtual void accept(const Job& job, Written written) = 0;
   virtual void start(const Job& job, RunNumber run, int attempt, std::string_view worker_id, std::int64_t started_ms,
                      Written written) = 0;
@@ -69,8 +70,12 @@ class Journal {
   virtual void checkpoint(const Job& job, RunNumber run, Payload data, Written written) = 0;
   /// A finished job whose retention has not ended.
   virtual void lookup(std::string_view id, std::function<void(std::optional<Remembered>)> found) = 0;
+  /// The id of the job that was accepted under an idempotency key.
+  virtual void lookup_key(std::string_view, std::function<void(std::optional<std::string>)> found) { found({}); }
   /// Forgets a job and all that hangs on it.
   virtual void forget(std::string_view id) = 0;
+  /// Ends a finished job's retention at `at_ms` (wall time), if that is earlier than it would end.
+  virtual void expire(std::string_view, std::int64_t) {}
   /// Writes waiting to become durable: the caller's sign to slow down.
   virtual std::size_t backlog() const = 0;
 };

@@ -1,54 +1,84 @@
 // An entry is born with its submission, follows the dispatcher's reports, and is dropped when its retention ends or the
 // memory for finished jobs is used up, whichever comes first. A cancelled job's entry is final at once, whatever its
 // handler does with the time the ladder gives it: later reports change nothing but the bookkeeping.
+//
+// Two kinds of reader take chunks: polls (`stream`), of whom each chunk is given to the first that asks, and followers
+// (`follow`), who say how far they are. Chunks stay until the stream's memory is used up; then those go that somebody
+// has read, and where nobody reads, the handler waits.
 
 #include "supervisor/source/embedded_queue.hpp"
 
 #include <algorithm>
+#include <boost/intrusive/list.hpp>
 #include <utility>
 
 namespace bulkhead {
 
-struct EmbeddedQueue::Entry {
+namespace intrusive = boost::intrusive;
+
+struct EmbeddedQueue::Entry : Deadlined, intrusive::list_base_hook<> {
   std::string id;
+  std::string key;  ///< idempotency
   std::string worker_id;
   Status status = Status::InQueue;
+  bool accepted = false;
   bool sync = false;
   std::int64_t submitted_ms = 0, started_ms = 0, finished_ms = 0, execution_ms = 0;
   int attempts = 0;
+  std::uint64_t changes = 1;  ///< of anything but chunks
   Payload output, error;
-  std::deque<Payload> unread;  ///< chunks no poll has taken yet
-  std::size_t unread_bytes = 0;
-  std::vector<std::function<void()>> slowed;  ///< chunks whose handler waits for a reader
+  std::optional<milliseconds> ttl;  ///< a client's wish for a shorter retention
+
+  std::deque<Payload> chunks;  ///< the last one has number last_chunk
+  std::uint32_t last_chunk = 0;
+  std::uint32_t polled = 0;    ///< chunks up to this one were given to polls
+  std::uint32_t read = 0;      ///< … or to followers who came back
+  std::size_t chunk_bytes = 0;
+
+  std::vector<std::function<void()>> slowed;               ///< chunks whose handler waits for a reader
+  std::vector<std::function<void(Accepted)>> same_key;     ///< submissions of this key while it was not durable
   std::vector<std::uint64_t> waiters;
   std::uint64_t born = 0;
 
+  std::uint32_t first_chunk() const { return last_chunk - static_cast<std::uint32_t>(chunks.size()) + 1; }
   JobView view() const {
     return {id, status, submitted_ms, started_ms, finished_ms, execution_ms, worker_id, attempts, output, error};
   }
-  std::size_t bytes() const { return output.size() + error.size() + unread_bytes; }
+  std::size_t bytes() const { return output.size() + error.size() + chunk_bytes; }
 };
+
+struct EmbeddedQueue::LiveEntries : intrusive::list<Entry> {};
 
 struct EmbeddedQueue::Waiter : Deadlined {
   std::uint64_t number = 0;
   Entry* entry = nullptr;
-  Seen seen;
+  Seen seen;                                            ///< waits for the end
+  std::function<void(const JobView*, News)> followed;  ///< or for news
+  Position known;
 };
 
 EmbeddedQueue::EmbeddedQueue(EmbeddedQueueOptions options, const Clock& clock, Intake& intake, Journal& journal,
                              std::function<HealthView()> health)
-    : options_(options), clock_(clock), intake_(intake), journal_(journal), health_(std::move(health)) {}
+    : options_(options),
+      clock_(clock),
+      intake_(intake),
+      journal_(journal),
+      health_(std::move(health)),
+      live_(std::make_unique<LiveEntries>()) {}
 
-EmbeddedQueue::~EmbeddedQueue() = default;
+EmbeddedQueue::~EmbeddedQueue() { live_->clear(); }
 
 EmbeddedQueue::Entry& EmbeddedQueue::add(const Job& job) {
   auto entry = std::make_unique<Entry>();
   entry->id = job.id;
+  entry->key = job.idempotency_key;
   entry->sync = job.sync;
   entry->submitted_ms = job.submitted_ms;
   entry->born = ++born_;
   Entry& added = *entry;
   entries_.emplace(added.id, std::move(entry));
+  if (!added.key.empty()) by_key_.emplace(added.key, &added);
+  live_->push_back(added);
   return added;
 }
 
@@ -57,24 +87,98 @@ EmbeddedQueue::Entry* EmbeddedQueue::find(std::string_view id) {
   return found == entries_.end() ? nullptr : found->second.get();
 }
 
-void EmbeddedQueue::recovered(const Job& job) {
-  if (!find(job.id)) add(job);
+void EmbeddedQueue::erase(Entry& entry) {
+  if (entry.is_linked()) live_->erase(live_->iterator_to(entry));
+  shortened_.clear(entry);
+  if (!entry.key.empty()) by_key_.erase(entry.key);
+  auto found = entries_.find(entry.id);
+  auto kept = std::move(found->second);  // the key views the entry: erase first, destroy after
+  entries_.erase(found);
 }
 
-// ---- clients ask ---------------------------------------------------------------------------------------------------
+void EmbeddedQueue::recovered(const Job& job) {
+  if (!find(job.id)) add(job).accepted = true;
+}
+
+// ---- clients submit ------------------------------------------------------------------------------------------------
 
 void EmbeddedQueue::submit(Job job, std::function<void(Accepted)> answered) {
-  if (find(job.id)) return answered({Refusal::Duplicate, "a job with this id exists"});
+  if (auto same = by_key_.find(job.idempotency_key); same != by_key_.end() && !job.idempotency_key.empty()) {
+    if (!same->second->accepted) return same->second->same_key.push_back(std::move(answered));
+    return answered({Refusal::Duplicate, "a job was accepted under this idempotency key", same->second->id});
+  }
+  if (find(job.id)) return answered({Refusal::Duplicate, "a job with this id exists", {}});
   Entry& entry = add(job);
   intake_.submit(std::move(job), [this, &entry, answered = std::move(answered)](Accepted accepted) {
-    if (accepted.refusal != Refusal::None) {
-      auto found = entries_.find(entry.id);
-      auto refused = std::move(found->second);  // the key views the entry: erase first, destroy after
-      entries_.erase(found);
+    entry.accepted = accepted.refusal == Refusal::None;
+    if (entry.key.empty()) {
+      if (!entry.accepted) erase(entry);
+      return answered(std::move(accepted));
     }
-    answered(std::move(accepted));
+    submitted_with_key(entry, std::move(accepted), std::move(answered));
   });
 }
+
+/// The first submission under a key answers the others that came while it was under way. Where this memory has forgotten
+/// the key's job, the journal may not have.
+void EmbeddedQueue::submitted_with_key(Entry& entry, Accepted accepted, std::function<void(Accepted)> answered) {
+  auto same_key = std::exchange(entry.same_key, {});
+  if (entry.accepted) {
+    Accepted same{Refusal::Duplicate, "a job was accepted under this idempotency key", entry.id};
+    answered(std::move(accepted));
+    for (auto& other : same_key) other(same);
+    return;
+  }
+  std::string key = entry.key;
+  erase(entry);
+  same_key.push_back(std::move(answered));
+  if (accepted.refusal != Refusal::Duplicate) {
+    for (auto& other : same_key) other(accepted);
+    return;
+  }
+  journal_.lookup_key(key, [accepted, same_key = std::move(same_key)](std::optional<std::string> id) mutable {
+    accepted.id = id.value_or("");
+    for (auto& other : same_key) other(accepted);
+  });
+}
+
+void EmbeddedQueue::retry(std::string_view id, std::function<void(std::optional<Accepted>)> answered) {
+  Entry* entry = find(id);
+  if (entry && !is_final(entry->status))
+    return answered(Accepted{Refusal::NotFailed, "the job has not ended", {}});
+  journal_.lookup(id, [this, answered = std::move(answered)](std::optional<Remembered> known) {
+    if (!known) return answered(std::nullopt);
+    if (known->outcome.status != Status::Failed && known->outcome.status != Status::TimedOut)
+      return answered(Accepted{Refusal::NotFailed, "the job did not fail", {}});
+    if (Entry* old = find(known->job.id)) {
+      if (!is_final(old->status)) return answered(Accepted{Refusal::NotFailed, "the job runs again already", {}});
+      drop_now(*old);
+    }
+    known->job.submitted_ms = clock_.now().wall_ms;
+    submit(std::move(known->job), [answered](Accepted accepted) { answered(std::move(accepted)); });
+  });
+}
+
+EmbeddedQueue::CancelResult EmbeddedQueue::cancel(std::string_view id) {
+  Entry* entry = find(id);
+  if (!entry) return CancelResult::Unknown;
+  if (is_final(entry->status)) return CancelResult::AlreadyFinal;
+  std::string kept_id(id);
+  if (!intake_.cancel(kept_id)) return CancelResult::AlreadyFinal;
+  entry = find(kept_id);
+  if (entry && !is_final(entry->status)) {
+    entry->status = Status::Cancelled;
+    entry->output = {};
+    entry->finished_ms = clock_.now().wall_ms;
+    changed(*entry);
+  }
+  return CancelResult::Cancelled;
+}
+
+std::size_t EmbeddedQueue::purge() { return intake_.purge(); }
+HealthView EmbeddedQueue::health() const { return health_(); }
+
+// ---- clients ask ---------------------------------------------------------------------------------------------------
 
 void EmbeddedQueue::look_up(std::string_view id, Seen seen) {
   journal_.lookup(id, [seen = std::move(seen)](std::optional<Remembered> known) {
@@ -107,9 +211,47 @@ std::uint64_t EmbeddedQueue::wait(std::string_view id, milliseconds wait, Seen s
   entry->waiters.push_back(waiter->number);
   waiting_.set(*waiter, clock_.now().mono + wait);
   bool first = waiter->heap_place == 0;
-  waiters_.emplace(last_waiter_, std::move(waiter));
+  waiters_.emplace(waiter->number, std::move(waiter));
   if (first && alarm_) alarm_();
   return last_waiter_;
+}
+
+std::uint64_t EmbeddedQueue::follow(std::string_view id, Position known,
+                                    std::function<void(const JobView*, News)> seen) {
+  Entry* entry = find(id);
+  if (!entry) {
+    look_up(id, [known, seen = std::move(seen)](const JobView* view) { seen(view, {{}, known}); });
+    return 0;
+  }
+  entry->read = std::max(entry->read, std::min(known.chunk, entry->last_chunk));
+  make_room(*entry);
+  if (is_final(entry->status) || known.chunk < entry->last_chunk || known.change < entry->changes) {
+    JobView view = entry->view();
+    seen(&view, news(*entry, known));
+    return 0;
+  }
+  auto waiter = std::make_unique<Waiter>();
+  waiter->number = ++last_waiter_;
+  waiter->entry = entry;
+  waiter->followed = std::move(seen);
+  waiter->known = known;
+  entry->waiters.push_back(waiter->number);
+  waiters_.emplace(waiter->number, std::move(waiter));
+  return last_waiter_;
+}
+
+EmbeddedQueue::News EmbeddedQueue::news(const Entry& entry, Position known) const {
+  constexpr std::size_t kAtOnce = 1 << 20;  // bytes; the caller comes back for the rest
+  News news;
+  std::uint32_t number = std::max(known.chunk + 1, entry.first_chunk());
+  news.position = {known.chunk, entry.changes};
+  for (std::size_t bytes = 0; number <= entry.last_chunk && bytes < kAtOnce; ++number) {
+    const Payload& chunk = entry.chunks[number - entry.first_chunk()];
+    bytes += chunk.size();
+    news.chunks.push_back(chunk);
+    news.position.chunk = number;
+  }
+  return news;
 }
 
 void EmbeddedQueue::stop_waiting(std::uint64_t number) {
@@ -123,35 +265,21 @@ void EmbeddedQueue::stop_waiting(std::uint64_t number) {
 void EmbeddedQueue::stream(std::string_view id, std::function<void(const JobView*, std::vector<Payload>)> seen) {
   Entry* entry = find(id);
   if (!entry) return look_up(id, [seen = std::move(seen)](const JobView* view) { seen(view, {}); });
-  std::vector<Payload> chunks(std::make_move_iterator(entry->unread.begin()),
-                              std::make_move_iterator(entry->unread.end()));
-  entry->unread.clear();
-  if (is_final(entry->status)) kept_bytes_ -= entry->unread_bytes;
-  entry->unread_bytes = 0;
+  std::uint32_t from = std::max(entry->polled + 1, entry->first_chunk());
+  std::vector<Payload> unread(entry->chunks.begin() + (from - entry->first_chunk()), entry->chunks.end());
+  entry->polled = entry->read = entry->last_chunk;
   JobView view = entry->view();
   auto slowed = std::exchange(entry->slowed, {});
-  seen(&view, std::move(chunks));
+  make_room(*entry);
+  seen(&view, std::move(unread));
   for (auto& taken : slowed) taken();
 }
 
-Endpoint::CancelResult EmbeddedQueue::cancel(std::string_view id) {
-  Entry* entry = find(id);
-  if (!entry) return CancelResult::Unknown;
-  if (is_final(entry->status)) return CancelResult::AlreadyFinal;
-  std::string kept_id(id);
-  if (!intake_.cancel(kept_id)) return CancelResult::AlreadyFinal;
-  entry = find(kept_id);
-  if (entry && !is_final(entry->status)) {
-    entry->status = Status::Cancelled;
-    entry->output = {};
-    entry->finished_ms = clock_.now().wall_ms;
-    wake(*entry);
-  }
-  return CancelResult::Cancelled;
+void EmbeddedQueue::list(std::size_t most, std::function<void(std::span<const JobView>)> seen) const {
+  std::vector<JobView> views;
+  for (auto entry = live_->begin(); entry != live_->end() && views.size() < most; ++entry) views.push_back(entry->view());
+  seen(views);
 }
-
-std::size_t EmbeddedQueue::purge() { return intake_.purge(); }
-HealthView EmbeddedQueue::health() const { return health_(); }
 
 // ---- the dispatcher reports ----------------------------------------------------------------------------------------
 
@@ -162,35 +290,56 @@ void EmbeddedQueue::started(const Job& job, std::string_view worker_id, std::int
   entry->worker_id = worker_id;
   entry->started_ms = started_ms;
   entry->attempts = attempt;
+  changed(*entry);
 }
 
 void EmbeddedQueue::requeued(const Job& job) {
   Entry* entry = find(job.id);
-  if (entry && !is_final(entry->status)) entry->status = Status::InQueue;
+  if (!entry || is_final(entry->status)) return;
+  entry->status = Status::InQueue;
+  changed(*entry);
 }
 
 void EmbeddedQueue::progress(const Job& job, Payload value) {
   Entry* entry = find(job.id);
-  if (entry && !is_final(entry->status)) entry->output = std::move(value);
+  if (!entry || is_final(entry->status)) return;
+  entry->output = std::move(value);
+  changed(*entry);
 }
 
-void EmbeddedQueue::chunk(const Job& job, std::uint32_t, Payload value, std::function<void()> taken) {
+void EmbeddedQueue::chunk(const Job& job, std::uint32_t number, Payload value, std::function<void()> taken) {
   Entry* entry = find(job.id);
   if (!entry || is_final(entry->status)) return taken();
-  entry->unread_bytes += value.size();
-  entry->unread.push_back(std::move(value));
-  if (entry->unread_bytes < options_.unread_bytes_max) return taken();
-  entry->slowed.push_back(std::move(taken));
+  entry->chunk_bytes += value.size();
+  entry->chunks.push_back(std::move(value));
+  entry->last_chunk = number;
+  make_room(*entry);
+  if (entry->chunk_bytes >= options_.stream_bytes_max)
+    entry->slowed.push_back(std::move(taken));
+  else
+    taken();
+  if (!entry->waiters.empty()) wake(*entry);
+}
+
+/// Lets chunks go that somebody has read, while there is too much of them.
+void EmbeddedQueue::make_room(Entry& entry) {
+  while (entry.chunk_bytes >= options_.stream_bytes_max && !entry.chunks.empty() && entry.first_chunk() <= entry.read) {
+    std::size_t bytes = entry.chunks.front().size();
+    entry.chunk_bytes -= bytes;
+    if (entry.finished_ms != 0) kept_bytes_ -= std::min(kept_bytes_, bytes);
+    entry.chunks.pop_front();
+  }
+  if (entry.chunk_bytes >= options_.stream_bytes_max) return;
+  for (auto& taken : std::exchange(entry.slowed, {})) taken();
 }
 
 void EmbeddedQueue::report(const Job& job, const Outcome& outcome, std::function<void()> settled) {
   if (Entry* entry = find(job.id)) {
-    bool cancelled = entry->status == Status::Cancelled;
     entry->attempts = outcome.attempts;
     entry->worker_id = outcome.worker_id;
     entry->started_ms = outcome.started_ms;
     entry->execution_ms = outcome.execution_ms;
-    if (!cancelled) {
+    if (entry->status != Status::Cancelled) {
       entry->status = outcome.status;
       entry->finished_ms = outcome.finished_ms;
       entry->output = outcome.output;
@@ -203,30 +352,52 @@ void EmbeddedQueue::report(const Job& job, const Outcome& outcome, std::function
 
 void EmbeddedQueue::finish(Entry& entry) {
   auto slowed = std::exchange(entry.slowed, {});
+  if (entry.is_linked()) live_->erase(live_->iterator_to(entry));
   keep(entry);
-  wake(entry);
+  changed(entry);
   for (auto& taken : slowed) taken();
 }
 
+void EmbeddedQueue::changed(Entry& entry) {
+  ++entry.changes;
+  if (!entry.waiters.empty()) wake(entry);
+}
+
+/// Calls who waits for what has happened: followers at any news, the others at the end.
 void EmbeddedQueue::wake(Entry& entry) {
-  JobView view = entry.view();
-  for (std::uint64_t number : std::exchange(entry.waiters, {})) {
+  bool final = is_final(entry.status);
+  std::vector<std::unique_ptr<Waiter>> called;
+  std::erase_if(entry.waiters, [&](std::uint64_t number) {
     auto found = waiters_.find(number);
-    auto waiter = std::move(found->second);
-    waiting_.clear(*waiter);
+    if (!final && !found->second->followed) return false;
+    waiting_.clear(*found->second);
+    called.push_back(std::move(found->second));
     waiters_.erase(found);
-    waiter->seen(&view);
+    return true;
+  });
+  JobView view = entry.view();
+  for (auto& waiter : called) {
+    if (waiter->followed)
+      waiter->followed(&view, news(entry, waiter->known));
+    else
+      waiter->seen(&view);
   }
 }
 
 // ---- retention -----------------------------------------------------------------------------------------------------
 
 void EmbeddedQueue::keep(Entry& entry) {
+  auto now = clock_.now();
   milliseconds retention = entry.sync ? options_.sync_retention : options_.async_retention;
   auto& list = entry.sync ? kept_sync_ : kept_async_;
-  list.push_back({clock_.now().mono + retention, entry.id, entry.born});
+  list.push_back({now.mono + retention, entry.id, entry.born});
   if (list.size() == 1 && alarm_) alarm_();
   kept_bytes_ += entry.bytes();
+  if (entry.ttl && *entry.ttl < retention) {
+    shortened_.set(entry, now.mono + *entry.ttl);
+    journal_.expire(entry.id, now.wall_ms + entry.ttl->count());
+    if (entry.heap_place == 0 && alarm_) alarm_();
+  }
   // Who is dropped early is found in the journal from then on. The newest stays, whatever its size.
   while (kept_async_.size() + kept_sync_.size() > 1 &&
          (kept_async_.size() + kept_sync_.size() > options_.kept_max || kept_bytes_ > options_.kept_bytes_max)) {
@@ -236,16 +407,34 @@ void EmbeddedQueue::keep(Entry& entry) {
   }
 }
 
+void EmbeddedQueue::shorten(std::string_view id, milliseconds ttl) {
+  Entry* entry = find(id);
+  if (!entry) return journal_.expire(id, clock_.now().wall_ms + ttl.count());
+  if (!is_final(entry->status)) {
+    entry->ttl = entry->ttl ? std::min(*entry->ttl, ttl) : ttl;
+    return;
+  }
+  auto now = clock_.now();
+  journal_.expire(id, now.wall_ms + ttl.count());
+  auto at = now.mono + ttl;
+  if (entry->heap_place != Deadlined::kNone && entry->deadline <= at) return;
+  shortened_.set(*entry, at);
+  if (entry->heap_place == 0 && alarm_) alarm_();
+}
+
 void EmbeddedQueue::drop(const Kept& kept) {
   auto found = entries_.find(kept.id);
-  if (found == entries_.end() || found->second->born != kept.born) return;
-  kept_bytes_ -= std::min(kept_bytes_, found->second->bytes());
-  auto dropped = std::move(found->second);  // the key views the entry: erase first, destroy after
-  entries_.erase(found);
+  if (found != entries_.end() && found->second->born == kept.born) drop_now(*found->second);
+}
+
+void EmbeddedQueue::drop_now(Entry& entry) {
+  kept_bytes_ -= std::min(kept_bytes_, entry.bytes());
+  erase(entry);
 }
 
 std::optional<std::chrono::steady_clock::time_point> EmbeddedQueue::wake_at() const {
   auto earliest = waiting_.earliest();
+  if (auto shortened = shortened_.earliest(); shortened && (!earliest || *shortened < *earliest)) earliest = shortened;
   for (const auto* kept : {&kept_async_, &kept_sync_})
     if (!kept->empty() && (!earliest || kept->front().until < *earliest)) earliest = kept->front().until;
   return earliest;
@@ -261,6 +450,7 @@ void EmbeddedQueue::tick() {
     JobView view = waiter->entry->view();
     waiter->seen(&view);
   }
+  while (Entry* due = shortened_.pop_due(now)) drop_now(*due);
   for (auto* kept : {&kept_async_, &kept_sync_})
     while (!kept->empty() && kept->front().until <= now) {
       drop(kept->front());

@@ -24,7 +24,7 @@ struct EmbeddedQueueOptions {
   milliseconds sync_retention{60'000};        ///< of a result asked for by /runsync
   std::size_t kept_max = 100'000;             ///< finished jobs in memory
   std::size_t kept_bytes_max = 256 << 20;     ///< and the bytes of their results
-  std::size_t unread_bytes_max = 64 << 20;    ///< a stream nobody reads is stopped here until somebody does
+  std::size_t stream_bytes_max = 64 << 20;    ///< chunks kept of one job; a stream nobody reads is stopped there
 };
 
 class EmbeddedQueue final : public Source, public Endpoint {
@@ -53,6 +53,10 @@ class EmbeddedQueue final : public Source, public Endpoint {
   CancelResult cancel(std::string_view id) override;
   std::size_t purge() override;
   HealthView health() const override;
+  std::uint64_t follow(std::string_view id, Position known, std::function<void(const JobView*, News)> seen) override;
+  void retry(std::string_view id, std::function<void(std::optional<Accepted>)> answered) override;
+  void shorten(std::string_view id, milliseconds ttl) override;
+  void list(std::size_t most, std::function<void(std::span<const JobView>)> seen) const override;
 
   // Source
   void room(int) override {}
@@ -65,6 +69,7 @@ class EmbeddedQueue final : public Source, public Endpoint {
 
  private:
   struct Entry;
+  struct LiveEntries;
   struct Waiter;
   struct Kept {
     std::chrono::steady_clock::time_point until;
@@ -74,10 +79,16 @@ class EmbeddedQueue final : public Source, public Endpoint {
 
   Entry& add(const Job& job);
   Entry* find(std::string_view id);
+  void submitted_with_key(Entry& entry, Accepted accepted, std::function<void(Accepted)> answered);
+  void erase(Entry& entry);
+  void changed(Entry& entry);
   void finish(Entry& entry);
+  News news(const Entry& entry, Position known) const;
+  void make_room(Entry& entry);
   void wake(Entry& entry);
   void keep(Entry& entry);
   void drop(const Kept& kept);
+  void drop_now(Entry& entry);
   void look_up(std::string_view id, Seen seen);
 
   EmbeddedQueueOptions options_;
@@ -87,10 +98,13 @@ class EmbeddedQueue final : public Source, public Endpoint {
   std::function<HealthView()> health_;
   std::function<void()> alarm_;
   std::unordered_map<std::string_view, std::unique_ptr<Entry>> entries_;  ///< keys view the entries' ids
+  std::unordered_map<std::string_view, Entry*> by_key_;                 ///< idempotency keys, views of the entries'
+  std::unique_ptr<LiveEntries> live_;                                   ///< not yet final, in order of arrival
   std::unordered_map<std::uint64_t, std::unique_ptr<Waiter>> waiters_;
   Deadlines<Waiter> waiting_;
   std::deque<Kept> kept_async_, kept_sync_;  ///< finished, in the order their retention ends
   std::size_t kept_bytes_ = 0;
+  Deadlines<Entry> shortened_;  ///< finished entries whose retention a client shortened
   std::uint64_t last_waiter_ = 0;
   std::uint64_t born_ = 0;
 };

@@ -97,7 +97,7 @@ TEST_F(EmbeddedQueueTest, ACancelledJobIsFinalAtOnceAndStaysSo) {
 }
 
 TEST_F(EmbeddedQueueTest, EachChunkIsGivenOnceAndUnreadOnesStopTheHandler) {
-  options.unread_bytes_max = 10;
+  options.stream_bytes_max = 10;
   make();
   dispatcher.ready(1, "w0.1", 1, 0);
   submit(make_job("a"));
@@ -149,6 +149,112 @@ TEST_F(EmbeddedQueueTest, MemoryForFinishedJobsIsBounded) {
   int kept = 0;
   for (int i = 0; i < 10; ++i) kept += status("j" + std::to_string(i)).has_value();
   EXPECT_LE(kept, 3);
+}
+
+TEST_F(EmbeddedQueueTest, AFollowerHearsEveryChangeAndEveryChunkOnce) {
+  submit(make_job("a"));
+  std::vector<std::string> heard;
+  Endpoint::Position at;
+  std::function<void()> follow = [&] {
+    queue->follow("a", at, [&](const JobView* view, Endpoint::News news) {
+      heard.emplace_back(to_string(view->status));
+      for (const Payload& chunk : news.chunks) heard.emplace_back(chunk.bytes());
+      at = news.position;
+      if (!is_final(view->status)) follow();
+    });
+  };
+  follow();
+  dispatcher.ready(1, "w0.1", 1, 0);
+  dispatcher.chunk(1, 1, Payload::of("1"));
+  dispatcher.progress(1, Payload::of("9"));
+  dispatcher.chunk(1, 2, Payload::of("2"));
+  dispatcher.succeeded(1, 3, Payload::of("[]"), 1ms, false);
+  EXPECT_EQ(heard, (std::vector<std::string>{"IN_QUEUE", "IN_PROGRESS", "IN_PROGRESS", "1", "IN_PROGRESS",
+                                             "IN_PROGRESS", "2", "COMPLETED"}));
+  EXPECT_EQ(poll("a"), (std::vector<std::string>{"1", "2"}));  // a follower takes nothing from polls
+  std::size_t again = 0;
+  queue->follow("a", {1, 0}, [&](const JobView*, Endpoint::News news) { again = news.chunks.size(); });
+  EXPECT_EQ(again, 1u);  // resumed after the first
+}
+
+TEST_F(EmbeddedQueueTest, AFollowersReadingLetsASlowedHandlerGoOn) {
+  options.stream_bytes_max = 4;
+  make();
+  dispatcher.ready(1, "w0.1", 1, 0);
+  submit(make_job("a"));
+  dispatcher.chunk(1, 1, Payload::of("\"abc\""));
+  EXPECT_TRUE(workers.orders.empty());
+  Endpoint::Position at;
+  queue->follow("a", at, [&](const JobView*, Endpoint::News news) { at = news.position; });
+  EXPECT_TRUE(workers.orders.empty());
+  queue->follow("a", at, [](const JobView*, Endpoint::News) {});
+  EXPECT_EQ(workers.orders.back(), "ack 1 1");
+}
+
+TEST_F(EmbeddedQueueTest, AFailedJobRunsAgainUnderItsId) {
+  dispatcher.ready(1, "w0.1", 1, 0);
+  submit(make_job("a"));
+  std::optional<Accepted> answer;
+  queue->retry("a", [&](std::optional<Accepted> given) { answer = std::move(given); });
+  EXPECT_EQ(answer->refusal, Refusal::NotFailed);
+  dispatcher.failed(1, 1, Payload::of("\"e\""), {}, 1ms, false);
+  Remembered known{make_job("a"), Outcome{}};
+  journal.remembered.emplace("a", known);
+  queue->retry("a", [&](std::optional<Accepted> given) { answer = std::move(given); });
+  EXPECT_EQ(answer->refusal, Refusal::None);
+  EXPECT_EQ(status("a"), Status::InProgress);
+  queue->retry("b", [&](std::optional<Accepted> given) { answer = std::move(given); });
+  EXPECT_FALSE(answer);
+}
+
+TEST_F(EmbeddedQueueTest, AnIdempotencyKeyStandsForOneJob) {
+  Job first = make_job("a"), second = make_job("b"), third = make_job("c");
+  first.idempotency_key = second.idempotency_key = third.idempotency_key = "k";
+  journal.immediate = false;
+  Accepted at_first, later;
+  queue->submit(std::move(first), [&](Accepted accepted) { at_first = std::move(accepted); });
+  queue->submit(std::move(second), [&](Accepted accepted) { later = std::move(accepted); });
+  EXPECT_TRUE(later.id.empty());  // the first is not durable yet: neither is this answer
+  journal.flush();
+  EXPECT_EQ(at_first.refusal, Refusal::None);
+  EXPECT_EQ(later.id, "a");
+  EXPECT_EQ(submit(std::move(third)).id, "a");
+  EXPECT_FALSE(status("b"));
+}
+
+TEST_F(EmbeddedQueueTest, AKeyThatOnlyTheJournalRemembersStandsForItsJob) {
+  journal.error = std::make_error_code(std::errc::file_exists);
+  journal.keys["k"] = "old";
+  Job job = make_job("new");
+  job.idempotency_key = "k";
+  Accepted answer = submit(std::move(job));
+  EXPECT_EQ(answer.refusal, Refusal::Duplicate);
+  EXPECT_EQ(answer.id, "old");
+  EXPECT_FALSE(status("new"));
+}
+
+TEST_F(EmbeddedQueueTest, AClientMayShortenTheRetention) {
+  dispatcher.ready(1, "w0.1", 1, 0);
+  submit(make_job("a"));
+  queue->shorten("a", 5s);
+  dispatcher.succeeded(1, 1, Payload::of("1"), 1ms, false);
+  EXPECT_EQ(*queue->wake_at(), clock.now().mono + 5s);
+  queue->shorten("a", 2s);
+  queue->shorten("a", 9s);  // never longer again
+  clock.advance(2s);
+  queue->tick();
+  EXPECT_FALSE(status("a"));
+}
+
+TEST_F(EmbeddedQueueTest, ListsWhatWaitsAndRuns) {
+  dispatcher.ready(1, "w0.1", 1, 0);
+  for (const char* id : {"a", "b", "c", "d"}) submit(make_job(id));
+  dispatcher.succeeded(1, 1, Payload::of("1"), 1ms, false);
+  std::vector<std::string> ids;
+  queue->list(2, [&](std::span<const JobView> views) {
+    for (const JobView& view : views) ids.emplace_back(view.id);
+  });
+  EXPECT_EQ(ids, (std::vector<std::string>{"b", "c"}));
 }
 
 TEST_F(EmbeddedQueueTest, PurgeCancelsWhatWaitsOnly) {

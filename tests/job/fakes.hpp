@@ -33,6 +33,7 @@ class FakeJournal final : public Journal {
   std::vector<std::string> lines;
   std::vector<Written> waiting;
   std::map<std::string, Remembered, std::less<>> remembered;
+  std::map<std::string, std::string, std::less<>> keys;  ///< idempotency key -> id
 
   /// Answers all that waits.
   void flush() {
@@ -65,6 +66,10 @@ class FakeJournal final : public Journal {
   void lookup(std::string_view id, std::function<void(std::optional<Remembered>)> found) override {
     auto known = remembered.find(id);
     found(known == remembered.end() ? std::nullopt : std::optional(known->second));
+  }
+  void lookup_key(std::string_view key, std::function<void(std::optional<std::string>)> found) override {
+    auto known = keys.find(key);
+    found(known == keys.end() ? std::nullopt : std::optional(known->second));
   }
   void forget(std::string_view id) override { lines.push_back("forget " + std::string(id)); }
   std::size_t backlog() const override { return waiting.size(); }
