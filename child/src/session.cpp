@@ -81,8 +81,6 @@ int Session::next(int timeout_ms, bh_event& event) {
     } else if (take_event(event)) {
       status = BH_OK;
     } else if (!deadline.passed()) {
-      const bool quiet = phase_ == Phase::Connected && runs_.running() == 0 && late_ == 0 && lost_lines_ == 0;
-      if (quiet) alarm_.clear();
       const auto woken = turns_.wait(lock, nullptr, deadline, link_fd());
       if (woken == Turns::Woken::Maybe || !settings_.return_on_signal) continue;
     }
@@ -105,10 +103,15 @@ bool Session::take_event(bh_event& event) {
   }
   if (has_event()) {
     const auto now = Clock::now();
+    if (runs_.running() == 0) next_heartbeat_ = now + std::chrono::milliseconds(heartbeat_ms_);
+    const bool nothing_else_due = runs_.running() == 0 && late_ == 0 && lost_lines_ == 0;
     Job& job = runs_.enter(now, thread_id());
-    if (runs_.running() == 1) next_heartbeat_ = now + std::chrono::milliseconds(heartbeat_ms_);
     caller_left_ = now;
-    alarm_.ring_by(now + kSoon);
+    if (nothing_else_due) {
+      alarm_.ring_between(now + kSoon, now + 2 * kSoon);
+    } else {
+      alarm_.ring_by(now + 2 * kSoon);
+    }
     event = {BH_EVENT_JOB, static_cast<bh_job*>(&job)};
     return true;
   }

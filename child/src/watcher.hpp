@@ -2,7 +2,8 @@
 // heartbeats, calls of on_stop, connecting, and ending a process whose supervisor is gone.
 //
 // It sleeps on a timer that others set under the session's mutex, on the link's monitor and, while it receives, on the
-// link. Setting the timer is a system call, but wakes nobody: a stream of tiny jobs never runs this thread.
+// link. A stream of tiny jobs never runs this thread: each puts the timer off. It is never switched off, for that is a
+// system call and a costly one on a virtual machine; it rings once when the stream has ended, and then no more.
 
 #pragma once
 
@@ -27,10 +28,12 @@ class Alarm {
   void ring_by(Clock::time_point at) {
     if (at < due_) set(at);
   }
-  void set(Clock::time_point at);
-  void clear() {
-    if (due_ != kNever) set(kNever);
+  /// Rings somewhere between these two, and not earlier. Called again and again with moments that move on, it seldom
+  /// is a system call, and never rings.
+  void ring_between(Clock::time_point earliest, Clock::time_point latest) {
+    if (due_ < earliest || due_ > latest) set(latest);
   }
+  void set(Clock::time_point at);
   /// Takes the ring back; it is not set any more. Called by the watcher's thread, under the mutex.
   void consume();
 
