@@ -44,7 +44,9 @@ bool Session::watch(Descriptors& next) {
   if (closing_) return false;
   alarm_.ring_by(next_due(now));
   next.monitor = link_ ? link_->monitor_fd() : -1;
-  next.link = watcher_receives_ ? link_fd() : -1;
+  // An outside loop may be busy for long; a supervisor that came back is not kept waiting for its answer.
+  const bool answering = turns_.outside() && phase_ == Phase::Orphaned;
+  next.link = watcher_receives_ || answering ? link_fd() : -1;
   return true;
 }
 

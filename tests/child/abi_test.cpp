@@ -61,6 +61,8 @@ class Abi : public testing::Test {
     return {input, size};
   }
 
+  explicit Abi(int most_unread = 0) : supervisor_(most_unread) {}
+
   FakeSupervisor supervisor_;
   bh_child* child_ = nullptr;
   protocol::Hello hello_;
@@ -690,6 +692,44 @@ TEST_F(Abi, DropsRunsANewSupervisorDoesNotWant) {
   EXPECT_STREQ(bh_job_id(next_job()), "job-4");
 }
 
+TEST_F(Abi, WhatIsSaidWithoutASupervisorIsSaidLater) {
+  connect_ready(1, tolerant());
+  supervisor_.run(1, "0");
+  bh_job* job = next_job();
+  supervisor_.vanish();
+  supervisor_.return_anew();
+  supervisor_.expect<protocol::Hello>();
+  EXPECT_EQ(bh_job_progress(job, "1", 1), BH_OK);
+  EXPECT_EQ(bh_job_progress(job, "2", 1), BH_OK);
+  EXPECT_EQ(bh_job_log(job, BH_INFO, "a\nb", 3), BH_OK);
+  protocol::Welcome again = tolerant();
+  again.seen = {{1, 0}};
+  supervisor_.send(again);
+  supervisor_.expect<protocol::Ready>();
+  EXPECT_EQ(supervisor_.expect<protocol::Progress>().body, "2");
+  EXPECT_TRUE(supervisor_.expect<protocol::Log>().text.starts_with("2 log lines were dropped"));
+}
+
+TEST_F(Abi, AnEventLoopGoesOnWithANewSupervisor) {
+  connect(tolerant());
+  const int fd = bh_fd(child_);
+  EXPECT_EQ(bh_ready(child_, 1), BH_OK);
+  supervisor_.expect<protocol::Ready>();
+  supervisor_.vanish();
+  supervisor_.return_anew();
+  supervisor_.welcome(tolerant());
+  supervisor_.expect<protocol::Ready>();
+  supervisor_.run(1, "0");
+  bh_event event{};
+  int status = BH_AGAIN;
+  pollfd ready{fd, POLLIN, 0};
+  while (status == BH_AGAIN && poll(&ready, 1, static_cast<int>(kPatience.count())) == 1) {
+    status = bh_next(child_, 0, &event);
+  }
+  EXPECT_EQ(status, BH_OK);
+  EXPECT_EQ(event.kind, BH_EVENT_JOB);
+}
+
 TEST_F(Abi, AnOrphanIsLostWhenNobodyComesBack) {
   protocol::Welcome welcome;
   welcome.orphan_timeout_ms = 10;
@@ -756,6 +796,53 @@ TEST_F(Abi, ManyThreadsShareTheConnection) {
   for (auto& thread : threads) thread.join();
   EXPECT_EQ(done, static_cast<int>(kRuns));
   EXPECT_EQ(chunks, static_cast<int>(kRuns) * 5);
+}
+
+/// Against a supervisor that has stopped reading.
+class AbiBacklog : public Abi {
+ protected:
+  AbiBacklog() : Abi(1) {}
+};
+
+TEST_F(AbiBacklog, LogLinesNobodyReadsAreDroppedAndCounted) {
+  connect_ready();
+  constexpr std::size_t kLines = 2000;
+  const std::string line(protocol::kMaxLogLine, 'x');  // 16 MB of them
+  for (std::size_t i = 0; i < kLines; ++i) EXPECT_EQ(bh_log(child_, BH_INFO, line.data(), line.size()), BH_OK);
+  std::size_t arrived = 0;
+  std::size_t dropped = 0;
+  while (dropped == 0) {
+    const std::string_view text = supervisor_.expect<protocol::Log>().text;
+    if (text.size() == line.size()) {
+      ++arrived;
+    } else {
+      dropped = std::stoul(std::string(text));
+    }
+  }
+  EXPECT_EQ(arrived + dropped, kLines);
+  EXPECT_LT(arrived * line.size(), 10u << 20);
+}
+
+TEST_F(AbiBacklog, TheNewestProgressArrivesInTheEnd) {
+  connect_ready();
+  supervisor_.run(1, "0");
+  bh_job* job = next_job();
+  const std::string large(1 << 20, '1');
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(bh_job_progress(job, large.data(), large.size()), BH_OK);
+  EXPECT_EQ(bh_job_progress(job, "\"newest\"", 8), BH_OK);
+  int older = 0;
+  while (supervisor_.expect<protocol::Progress>().body != "\"newest\"") ++older;
+  EXPECT_LT(older, 20);
+}
+
+TEST_F(AbiBacklog, ResultsAreNeverDropped) {
+  connect_ready();
+  const std::string large(1 << 20, '1');
+  for (protocol::Run run = 1; run <= 20; ++run) {
+    supervisor_.run(run, "0");
+    EXPECT_EQ(bh_job_done(next_job(), large.data(), large.size(), 0), BH_OK);
+  }
+  for (protocol::Run run = 1; run <= 20; ++run) EXPECT_EQ(supervisor_.expect<protocol::Done>().run, run);
 }
 
 TEST_F(Abi, RefusesWhatMakesNoSense) {

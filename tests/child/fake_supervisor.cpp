@@ -28,7 +28,7 @@ void check(bool good, const char* operation) {
 
 }  // namespace
 
-FakeSupervisor::FakeSupervisor() : context_(zmq_ctx_new()) {
+FakeSupervisor::FakeSupervisor(int most_unread) : most_unread_(most_unread), context_(zmq_ctx_new()) {
   char path[] = "/tmp/bulkhead-test-XXXXXX";
   check(mkdtemp(path) != nullptr, "mkdtemp");
   folder_ = path;
@@ -88,7 +88,7 @@ void FakeSupervisor::return_anew() {
   zmq_setsockopt(socket_, ZMQ_ROUTER_MANDATORY, &on, sizeof on);
   zmq_setsockopt(socket_, ZMQ_LINGER, &none, sizeof none);
   zmq_setsockopt(socket_, ZMQ_SNDHWM, &none, sizeof none);
-  zmq_setsockopt(socket_, ZMQ_RCVHWM, &none, sizeof none);
+  zmq_setsockopt(socket_, ZMQ_RCVHWM, &most_unread_, sizeof most_unread_);
   // The predecessor's listener is closed by a thread of libzmq's, soon.
   const auto end = std::chrono::steady_clock::now() + kPatience;
   while (zmq_bind(socket_, endpoint().c_str()) != 0) {

@@ -24,7 +24,8 @@ inline constexpr std::chrono::milliseconds kPatience{20'000};
 
 class FakeSupervisor {
  public:
-  FakeSupervisor();
+  /// `most_unread`: messages libzmq takes before the test does; then the child's pile up at the child. 0: no limit.
+  explicit FakeSupervisor(int most_unread = 0);
   ~FakeSupervisor();
   FakeSupervisor(const FakeSupervisor&) = delete;
   FakeSupervisor& operator=(const FakeSupervisor&) = delete;
@@ -73,6 +74,7 @@ class FakeSupervisor {
   void return_anew();
 
  private:
+  const int most_unread_;
   void* context_;
   void* socket_ = nullptr;
   std::string folder_;
