@@ -202,19 +202,21 @@ int bh_job_progress(bh_job* job, const char* json, size_t size) {
 
 int bh_job_log(bh_job* job, bh_level level, const char* text, size_t size) {
   if (job == nullptr || !valid_text(text, size) || level < BH_TRACE || level > BH_ERROR) return BH_INVALID;
-  return guarded(
-      [&] { return job->session->log(job, static_cast<bulkhead::protocol::Level>(level), {text, size}); });
+  return guarded([&] { return job->session->log(job, static_cast<bulkhead::protocol::Level>(level), {text, size}); });
 }
 
 int bh_log(bh_child* child, bh_level level, const char* text, size_t size) {
   if (child == nullptr || !valid_text(text, size) || level < BH_TRACE || level > BH_ERROR) return BH_INVALID;
-  return guarded([&] { return child->session.log(nullptr, static_cast<bulkhead::protocol::Level>(level), {text, size}); });
+  return guarded([&] {
+    return child->session.log(nullptr, static_cast<bulkhead::protocol::Level>(level), {text, size});
+  });
 }
 
 int bh_job_chunk(bh_job* job, const char* json, size_t size, int timeout_ms) {
   if (job == nullptr || json == nullptr || size == 0) return BH_INVALID;
-  return guarded(
-      [&] { return note_limit(job->session->chunk(*job, {json, size}, timeout_ms), job->session->max_chunk()); });
+  return guarded([&] {
+    return note_limit(job->session->chunk(*job, {json, size}, timeout_ms), job->session->max_chunk());
+  });
 }
 
 int bh_job_save_checkpoint(bh_job* job, const void* data, size_t size, int timeout_ms) {
@@ -236,7 +238,8 @@ int bh_job_done(bh_job* job, const char* output, size_t size, int flags) {
   return give_result(job, {false, (flags & BH_REFRESH_WORKER) != 0, {output, size}, {}});
 }
 
-int bh_job_failed(bh_job* job, const char* error, size_t error_size, const char* output, size_t output_size, int flags) {
+int bh_job_failed(bh_job* job, const char* error, size_t error_size, const char* output, size_t output_size,
+                  int flags) {
   if (job == nullptr || error == nullptr || error_size == 0 || !valid_text(output, output_size)) return BH_INVALID;
   if ((flags & ~BH_REFRESH_WORKER) != 0) return BH_INVALID;
   return give_result(job, {true, (flags & BH_REFRESH_WORKER) != 0, {output, output_size}, {error, error_size}});
@@ -255,22 +258,14 @@ int bh_close(bh_child* child, int timeout_ms) {
 
 const char* bh_strerror(int status) {
   switch (status) {
-    case BH_OK:
-      return "no error";
-    case BH_AGAIN:
-      return "nothing now: the time passed, or there is no credit yet";
-    case BH_LOST:
-      return "the supervisor is gone, or has refused this child";
-    case BH_CANCELLED:
-      return "the run was cancelled";
-    case BH_TOO_LARGE:
-      return too_large_text[0] != '\0' ? too_large_text : "larger than the supervisor allows";
-    case BH_INVALID:
-      return "a wrong argument, or a call that does not fit the state";
-    case BH_SYSTEM:
-      return "the system refused something; errno says what";
-    default:
-      return "unknown status";
+    case BH_OK: return "no error";
+    case BH_AGAIN: return "nothing now: the time passed, or there is no credit yet";
+    case BH_LOST: return "the supervisor is gone, or has refused this child";
+    case BH_CANCELLED: return "the run was cancelled";
+    case BH_TOO_LARGE: return too_large_text[0] != '\0' ? too_large_text : "larger than the supervisor allows";
+    case BH_INVALID: return "a wrong argument, or a call that does not fit the state";
+    case BH_SYSTEM: return "the system refused something; errno says what";
+    default: return "unknown status";
   }
 }
 

@@ -175,12 +175,18 @@ void write_record(int fd, int signal, const siginfo_t& info, const void* context
   const Place place = struck_at(context);
   const bool sent = info.si_code <= 0;
   Line(format::kSignal)
-      .text(" ").number(signal)
-      .text(" code ").number(info.si_code)
-      .text(" addr ").address(sent ? 0 : reinterpret_cast<std::uintptr_t>(info.si_addr))
-      .text(" tid ").number(thread_id())
-      .text(" ip ").address(place.ip)
-      .text(" sp ").address(place.sp)
+      .text(" ")
+      .number(signal)
+      .text(" code ")
+      .number(info.si_code)
+      .text(" addr ")
+      .address(sent ? 0 : reinterpret_cast<std::uintptr_t>(info.si_addr))
+      .text(" tid ")
+      .number(thread_id())
+      .text(" ip ")
+      .address(place.ip)
+      .text(" sp ")
+      .address(place.sp)
       .write_to(fd);
   if (sent) Line(format::kSender).text(" ").number(info.si_pid).write_to(fd);
   char name[17] = "";

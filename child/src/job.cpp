@@ -6,17 +6,14 @@ namespace bulkhead::child {
 
 protocol::FromChild describe(protocol::Run run, const Kept& kept) {
   switch (kept.kind) {
-    case Kept::Kind::Chunk:
-      return protocol::Chunk{run, kept.seq, kept.first.view()};
-    case Kept::Kind::Checkpoint:
-      return protocol::Checkpoint{run, kept.seq, kept.first.view()};
+    case Kept::Kind::Chunk: return protocol::Chunk{run, kept.seq, kept.first.view()};
+    case Kept::Kind::Checkpoint: return protocol::Checkpoint{run, kept.seq, kept.first.view()};
     case Kept::Kind::Done:
       return protocol::Done{run, kept.seq, kept.run_time_us, kept.refresh_worker, kept.first.view()};
     case Kept::Kind::Failed:
-      return protocol::Failed{run,           kept.seq, kept.run_time_us, kept.refresh_worker, kept.first.view(),
-                              kept.second.view()};
-    case Kept::Kind::HandBack:
-      break;
+      return protocol::Failed{
+          run, kept.seq, kept.run_time_us, kept.refresh_worker, kept.first.view(), kept.second.view()};
+    case Kept::Kind::HandBack: break;
   }
   return protocol::HandBack{run, kept.seq};
 }

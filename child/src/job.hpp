@@ -102,16 +102,16 @@ struct Job {
 
   State state = State::Free;
   StopCall stop_call = StopCall::None;
-  bool started_told = false;   ///< the supervisor knows that the handler was entered
-  bool unwanted = false;       ///< the supervisor does not know the run any more: nothing about it is sent
-  bool wants_credit = false;   ///< a chunk met BH_AGAIN
-  std::uint8_t notices = 0;    ///< events not taken yet
-  std::size_t wanted = 0;      ///< … and that chunk's size
-  pid_t thread = 0;            ///< that took it
+  bool started_told = false;  ///< the supervisor knows that the handler was entered
+  bool unwanted = false;      ///< the supervisor does not know the run any more: nothing about it is sent
+  bool wants_credit = false;  ///< a chunk met BH_AGAIN
+  std::uint8_t notices = 0;   ///< events not taken yet
+  std::size_t wanted = 0;     ///< … and that chunk's size
+  pid_t thread = 0;           ///< that took it
   BlackBoxWriter::Entry entry = 0;
   Clock::time_point entered;
   Outbox outbox;
-  Body late_progress;          ///< the newest, while the socket is behind
+  Body late_progress;  ///< the newest, while the socket is behind
   bool has_late_progress = false;
 
   Hook queue;      ///< waiting, or having notices

@@ -11,7 +11,8 @@ namespace bulkhead::child {
 namespace {
 
 [[noreturn]] void fail(const char* operation) {
-  throw std::system_error(zmq_errno(), std::generic_category(), std::string(operation) + ": " + zmq_strerror(zmq_errno()));
+  throw std::system_error(zmq_errno(), std::generic_category(),
+                          std::string(operation) + ": " + zmq_strerror(zmq_errno()));
 }
 
 void set(void* socket, int option, int value, const char* name) {

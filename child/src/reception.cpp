@@ -16,17 +16,15 @@ namespace bulkhead::child {
 namespace {
 
 /// What comes from the supervisor is as large as it allows: it is its own gate, and the frames are here already.
-constexpr protocol::Limits kTrusting{std::numeric_limits<std::uint64_t>::max(), std::numeric_limits<std::uint64_t>::max(),
+constexpr protocol::Limits kTrusting{std::numeric_limits<std::uint64_t>::max(),
+                                     std::numeric_limits<std::uint64_t>::max(),
                                      std::numeric_limits<std::uint64_t>::max()};
 
 bh_stop_reason stop_reason(protocol::CancelReason reason) {
   switch (reason) {
-    case protocol::CancelReason::Timeout:
-      return BH_STOP_TIMEOUT;
-    case protocol::CancelReason::Drain:
-      return BH_STOP_DRAIN;
-    case protocol::CancelReason::Requested:
-      break;
+    case protocol::CancelReason::Timeout: return BH_STOP_TIMEOUT;
+    case protocol::CancelReason::Drain: return BH_STOP_DRAIN;
+    case protocol::CancelReason::Requested: break;
   }
   return BH_STOP_CANCEL;
 }
@@ -124,7 +122,8 @@ void Session::on(const protocol::RunJob& run, Received& frames) {
   job->id = run.job_id;
   job->has_checkpoint = run.has_checkpoint;
   // Small frames move with the object that holds them, so the view is made again from where it was.
-  const std::size_t extra = run.extra.empty() ? 0 : static_cast<std::size_t>(run.extra.data() - frames.frame[0].view().data());
+  const std::size_t extra =
+      run.extra.empty() ? 0 : static_cast<std::size_t>(run.extra.data() - frames.frame[0].view().data());
   const std::size_t extra_size = run.extra.size();
   job->envelope.take(frames.frame[0]);
   if (frames.count > 1) job->input.take(frames.frame[1]);

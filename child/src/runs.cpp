@@ -93,20 +93,11 @@ Job* Runs::acknowledge(protocol::Run run, std::uint32_t seq) {
 
 void Runs::discard(Job& job) {
   switch (job.state) {
-    case Job::State::Waiting:
-      waiting_.erase(job);
-      break;
-    case Job::State::Running:
-      leave(job, false);
-      [[fallthrough]];
-    case Job::State::Left:
-      black_box_.release(job.entry);
-      break;
-    case Job::State::HandedBack:
-      break;
-    case Job::State::Free:
-      assert(false);
-      return;
+    case Job::State::Waiting: waiting_.erase(job); break;
+    case Job::State::Running: leave(job, false); [[fallthrough]];
+    case Job::State::Left: black_box_.release(job.entry); break;
+    case Job::State::HandedBack: break;
+    case Job::State::Free: assert(false); return;
   }
   Job** link = &bucket(job.run);
   while (*link != &job) link = &(*link)->next_in_bucket;

@@ -324,7 +324,8 @@ int Session::close(int timeout_ms) {
 
   std::chrono::milliseconds linger(-1);
   if (!deadline.never()) {
-    linger = std::chrono::duration_cast<std::chrono::milliseconds>(std::max(deadline.at() - Clock::now(), Clock::duration::zero()));
+    linger = std::chrono::duration_cast<std::chrono::milliseconds>(
+        std::max(deadline.at() - Clock::now(), Clock::duration::zero()));
   }
   if (link_) link_->set_linger(linger);
   link_.reset();

@@ -133,7 +133,7 @@ class Session final : private Watched {
 
   std::mutex mutex_;
   Phase phase_ = Phase::Connecting;
-  std::string why_;  ///< of Refused and Lost; of Connecting, what went wrong last
+  std::string why_;                        ///< of Refused and Lost; of Connecting, what went wrong last
   std::condition_variable phase_changed_;  ///< …, or a waiting call has returned while closing
   std::condition_variable stop_call_made_;
   BlackBoxWriter black_box_;
@@ -150,16 +150,16 @@ class Session final : private Watched {
   std::uint64_t chunk_window_bytes_ = 0;
   std::uint64_t orphan_timeout_ms_ = 0;
 
-  bool stop_ = false;        ///< the supervisor said Stop
+  bool stop_ = false;  ///< the supervisor said Stop
   bool closing_ = false;
   bool watcher_receives_ = true;
   std::uint64_t lost_lines_ = 0;  ///< log lines dropped while the socket is behind, not told yet
   int late_ = 0;                  ///< jobs with late progress
 
-  Clock::time_point caller_left_;     ///< when a caller last left bh_next
+  Clock::time_point caller_left_;  ///< when a caller last left bh_next
   Clock::time_point next_heartbeat_;
-  Clock::time_point next_attempt_;    ///< to connect
-  Clock::time_point end_of_patience_; ///< Orphaned: then Lost; Lost: then the process ends
+  Clock::time_point next_attempt_;     ///< to connect
+  Clock::time_point end_of_patience_;  ///< Orphaned: then Lost; Lost: then the process ends
 
   Watcher watcher_;  ///< last: its thread uses all the others
 };

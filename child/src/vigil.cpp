@@ -136,8 +136,7 @@ void Session::say_hello() {
   runs_.each([&](Job& job) {
     if (job.unwanted) return;
     const bool entered = job.state == Job::State::Running || job.state == Job::State::Left;
-    hello.held.push_back(
-        {job.run, job.id, job.attempt, entered, job.outbox.next_seq(), job.outbox.first_kept()});
+    hello.held.push_back({job.run, job.id, job.attempt, entered, job.outbox.next_seq(), job.outbox.first_kept()});
     if (job.state == Job::State::Running) runs_.told(job);
   });
   protocol::encode(hello, envelope_);
@@ -159,12 +158,9 @@ void Session::disconnected(Clock::time_point now) {
       end_of_patience_ = now + std::chrono::milliseconds(orphan_timeout_ms_);
       next_attempt_ = now;
       break;
-    case Phase::Orphaned:
-      next_attempt_ = now + kBetweenAttempts;
-      break;
+    case Phase::Orphaned: next_attempt_ = now + kBetweenAttempts; break;
     case Phase::Refused:
-    case Phase::Lost:
-      break;
+    case Phase::Lost: break;
   }
 }
 
@@ -193,8 +189,9 @@ void Session::make_stop_calls(Lock& lock) {
 
 void Session::end_process() const {
   char text[512];
-  const int size = std::snprintf(text, sizeof text, "bulkhead: %.400s; ending process %d, which did not end by itself\n",
-                                 why_.c_str(), static_cast<int>(getpid()));
+  const int size =
+      std::snprintf(text, sizeof text, "bulkhead: %.400s; ending process %d, which did not end by itself\n",
+                    why_.c_str(), static_cast<int>(getpid()));
   if (size > 0 && write(STDERR_FILENO, text, static_cast<std::size_t>(std::min<int>(size, sizeof text - 1))) < 0) {
     // Nobody is left to hear it.
   }

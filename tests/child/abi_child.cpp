@@ -93,10 +93,9 @@ void handle(bh_child* child, bh_job* job) {
   if (order == "fork") {
     return finish(job, forked([&] {
                     bh_event event{};
-                    const bool refused = bh_next(child, 0, &event) == BH_INVALID &&
-                                         bh_job_done(job, "2", 1, 0) == BH_INVALID &&
-                                         bh_close(child, 1000) == BH_INVALID &&
-                                         bh_connect(nullptr, nullptr, 0) == nullptr;
+                    const bool refused =
+                        bh_next(child, 0, &event) == BH_INVALID && bh_job_done(job, "2", 1, 0) == BH_INVALID &&
+                        bh_close(child, 1000) == BH_INVALID && bh_connect(nullptr, nullptr, 0) == nullptr;
                     return refused ? 0 : 1;
                   }));
   }

@@ -58,7 +58,8 @@ class FakeSupervisor {
       const auto said = receive();
       if (!said) throw std::runtime_error("the child said nothing");
       if (const M* wanted = std::get_if<M>(&*said)) return *wanted;
-      if (std::holds_alternative<protocol::Heartbeat>(*said) || std::holds_alternative<protocol::Started>(*said)) continue;
+      if (std::holds_alternative<protocol::Heartbeat>(*said) || std::holds_alternative<protocol::Started>(*said))
+        continue;
       throw std::runtime_error("the child said something else: kind " + std::to_string(said->index()));
     }
   }
