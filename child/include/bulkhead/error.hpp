@@ -26,7 +26,7 @@ class Error : public std::exception {
   explicit Error(Json what_failed, bool wants_refresh = false)
       : error(std::move(what_failed)), refresh_worker(wants_refresh), text_(boost::json::serialize(error)) {}
   /// Error({{"code", 7}}): an object in braces.
-  explicit Error(std::initializer_list<boost::json::value_ref> what_failed, bool wants_refresh = false)
+  Error(std::initializer_list<boost::json::value_ref> what_failed, bool wants_refresh = false)
       : Error(Json(what_failed), wants_refresh) {}
   template <sdk::ConvertedJson T>
   explicit Error(const T& what_failed, bool wants_refresh = false) : Error(sdk::to_json(what_failed), wants_refresh) {}
