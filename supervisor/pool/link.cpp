@@ -43,6 +43,8 @@ constexpr std::size_t kShareFrom = 32 * 1024;
 /// Routing id, envelope, two bodies.
 constexpr int kMaxFrames = 4;
 
+constexpr char kScheme[] = "ipc://";
+
 [[noreturn]] void fail(const std::string& operation) {
   throw std::system_error(zmq_errno(), std::generic_category(), operation);
 }
@@ -110,7 +112,7 @@ std::string endpoint_of(const std::filesystem::path& runtime_dir) {
                                 std::to_string(path.size()) + " bytes, at most " + std::to_string(kLongest) +
                                 " are possible");
   }
-  return "ipc://" + path;
+  return kScheme + path;
 }
 
 }  // namespace
@@ -200,6 +202,7 @@ LinkState::LinkState(asio::any_io_executor loop, std::string where, const LinkOp
 LinkState::~LinkState() {
   assert(lines.empty());
   zmq_socket_monitor(router.get(), nullptr, 0);
+  unlink(endpoint.c_str() + std::strlen(kScheme));  // libzmq leaves the file
 }
 
 void LinkState::open_router() {

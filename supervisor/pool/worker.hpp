@@ -4,10 +4,11 @@
 //
 // Any state may be left for Ending, by the child's death or by our decision; states may be skipped, and none comes again.
 //
-// The order at a death: the process ends; its group and its strays are killed; its connection is read to the end
-// (results on their way count); its output is read; the black box says which of the runs left had been entered; the
-// owner may launch a replacement; the core is told (after the stack was given names, if it left one); the process is
-// reaped and its files are removed; the owner may destroy the worker.
+// The order at a death: the process ends, and its group is killed; its connection is read to the end (results on their
+// way count; where that takes time, because a stray holds it open, the strays are ended first); its output is read; the
+// black box says which of the runs left had been entered; the core is told (after the stack was given names, if there is
+// one); the strays are ended; the owner may launch a replacement; the process is reaped and its files are removed; the
+// owner may destroy the worker.
 
 #pragma once
 
@@ -125,6 +126,7 @@ class Worker final : private LineHandler {
 
   // How it ends: worker_end.cpp
   void process_ended();
+  void end_strays();
   void strays_ended(const process::StrayReport& strays);
   void judge();
   void report(const std::vector<std::string>& stack);
@@ -161,6 +163,7 @@ class Worker final : private LineHandler {
   bool left_ = false;
   bool refreshing_ = false;  ///< the handler asked for it; the core says when
   bool judged_ = false;
+  bool ending_strays_ = false;
   bool strays_ended_ = false;
   bool buried_ = false;
   bool reported_ = false;

@@ -28,12 +28,17 @@ void Worker::process_ended() {
   ended_at_ = std::chrono::steady_clock::now();
   if (state_ < WorkerState::Ending) become(WorkerState::Ending);
   timer_.cancel();
-  process_.end_strays([this](const process::StrayReport& strays) { strays_ended(strays); });
-  site_.link.look();
-  if (judged_) return;  // everything had come
+  site_.link.look();  // may lead to judge: everything had come
+  if (judged_) return;
   if (!line_->connected() || line_->closed()) return judge();
   leave();
+  end_strays();  // one of them may hold the connection
   arm(site_.options.reading_time, &Worker::judge);
+}
+
+void Worker::end_strays() {
+  if (std::exchange(ending_strays_, true)) return;
+  process_.end_strays([this](const process::StrayReport& strays) { strays_ended(strays); });
 }
 
 void Worker::strays_ended(const process::StrayReport& strays) {
@@ -71,6 +76,7 @@ void Worker::judge() {
                                });
   else
     report({});
+  end_strays();
   site_.owner.dead(*this);
   bury();
 }
