@@ -59,83 +59,92 @@ typedef enum bh_event_kind {
 
 typedef struct bh_event {
   bh_event_kind kind;
-  bh_job *job; /* NULL for STOP. A job stays valid until its result was given */
+  bh_job* job; /* NULL for STOP. A job stays valid until its result was given */
 } bh_event;
 
 typedef enum bh_level { BH_TRACE = 0, BH_DEBUG = 1, BH_INFO = 2, BH_WARN = 3, BH_ERROR = 4 } bh_level;
 
-typedef enum bh_stop_reason { BH_RUNNING = 0, BH_STOP_CANCEL = 1, BH_STOP_TIMEOUT = 2, BH_STOP_DRAIN = 3 } bh_stop_reason;
+typedef enum bh_stop_reason {
+  BH_RUNNING = 0,
+  BH_STOP_CANCEL = 1,
+  BH_STOP_TIMEOUT = 2,
+  BH_STOP_DRAIN = 3
+} bh_stop_reason;
 
 enum { BH_REFRESH_WORKER = 1 /* flag of a result: after it, kill this child and start a clean one */ };
 
 typedef struct bh_options {
-  size_t size;           /* sizeof(bh_options): lets later versions append */
-  const char *sdk;       /* name and version of the binding, for logs; NULL: the C library's own */
-  int keep_signals;      /* non-zero: do not install the fatal-signal handlers that write a native stack */
-  int cancel_signal;     /* if not 0: on cancel, sent to the thread that took the job (an interpreter's way out of C) */
+  size_t size;       /* sizeof(bh_options): lets later versions append */
+  const char* sdk;   /* name and version of the binding, for logs; NULL: the C library's own */
+  int keep_signals;  /* non-zero: do not install the fatal-signal handlers that write a native stack */
+  int cancel_signal; /* if not 0: on cancel, sent to the thread that took the job (an interpreter's way out of C) */
   /* If set, called instead of queueing BH_EVENT_CANCEL: a blocking handler's thread is not in bh_next to see one. Once per
    * run at most, on a thread of the library's, after bh_job_stopping was set; also (BH_STOP_DRAIN) for every run still open
    * when the supervisor is lost. It must be quick. `job` stays valid for the call: bh_job_done and bh_job_failed of that
    * job wait for it to return, so it must not give the result itself; any other call on the job is fine. */
-  void (*on_stop)(bh_job *job, bh_stop_reason reason, void *user);
-  void *on_stop_user;
-  int return_on_signal;  /* non-zero: bh_next returns BH_AGAIN when a signal handler ran in the thread that waits there (an
-                          * interpreter then gets to run its own); else it waits on */
+  void (*on_stop)(bh_job* job, bh_stop_reason reason, void* user);
+  void* on_stop_user;
+  int return_on_signal; /* non-zero: bh_next returns BH_AGAIN when a signal handler ran in the thread that waits there
+                         * (an interpreter then gets to run its own); else it waits on */
 } bh_options;
 
 /* Non-zero when a supervisor started this process (BULKHEAD_SOCKET is set). */
 BH_API int bh_supervised(void);
 
 /* Connects, says hello and waits for the welcome, at most 30 s. Returns NULL and writes the reason to `error` on failure.
- * Maps the black box and installs the crash handlers first. `options` may be NULL. */
-BH_API bh_child *bh_connect(const bh_options *options, char *error, size_t error_size);
+ * Maps the black box and installs the crash handlers first: they note a fatal signal, write the stack, and leave the
+ * process to whoever handled that signal before. A thread gets the alternate stack they need to tell of a stack overflow
+ * with its first call of bh_next, bh_job_input or anything a job says. `options` may be NULL. */
+BH_API bh_child* bh_connect(const bh_options* options, char* error, size_t error_size);
 
 /* Set-up is done: up to `concurrency` (1 to 1000) jobs may run at once. Call again to change the number; running jobs go
  * on, whatever the change. */
-BH_API int bh_ready(bh_child *child, int concurrency);
+BH_API int bh_ready(bh_child* child, int concurrency);
 
 /* The next event. timeout_ms: -1 waits, 0 polls. BH_AGAIN on timeout, BH_LOST when the supervisor is gone. */
-BH_API int bh_next(bh_child *child, int timeout_ms, bh_event *event);
+BH_API int bh_next(bh_child* child, int timeout_ms, bh_event* event);
 
 /* A descriptor that is readable while bh_next(child, 0, …) may have something; level-triggered, for poll, epoll, asyncio,
  * Asio. Take events until BH_AGAIN. Belongs to the library. */
-BH_API int bh_fd(bh_child *child);
+BH_API int bh_fd(bh_child* child);
 
 /* Facts of a job. Texts are not NUL-terminated where a size is given; they live as long as the job. */
-BH_API const char *bh_job_id(const bh_job *job);                       /* NUL-terminated */
-BH_API const char *bh_job_input(const bh_job *job, size_t *size);      /* one JSON value */
-BH_API const char *bh_job_extra(const bh_job *job, size_t *size);      /* further top-level keys as one JSON object, or "" */
-BH_API const void *bh_job_checkpoint(const bh_job *job, size_t *size); /* the last one saved, or NULL */
-BH_API int bh_job_attempt(const bh_job *job);                          /* 1 is the first */
-BH_API bh_stop_reason bh_job_stopping(const bh_job *job);              /* why it should stop, BH_RUNNING while it need not */
-BH_API void *bh_job_user(const bh_job *job);                           /* what the binding hung on it */
-BH_API void bh_job_set_user(bh_job *job, void *user);
+BH_API const char* bh_job_id(const bh_job* job);                  /* NUL-terminated */
+BH_API const char* bh_job_input(const bh_job* job, size_t* size); /* one JSON value */
+BH_API const char* bh_job_extra(const bh_job* job, size_t* size); /* further top-level keys as one JSON object, or "" */
+BH_API const void* bh_job_checkpoint(const bh_job* job, size_t* size); /* the last one saved, or NULL */
+BH_API int bh_job_attempt(const bh_job* job);                          /* 1 is the first */
+BH_API bh_stop_reason bh_job_stopping(const bh_job* job); /* why it should stop, BH_RUNNING while it need not */
+BH_API void* bh_job_user(const bh_job* job);              /* what the binding hung on it */
+BH_API void bh_job_set_user(bh_job* job, void* user);
 
 /* What a running job says. Progress replaces earlier progress; text is cut at 8 KiB a line. */
-BH_API int bh_job_progress(bh_job *job, const char *json, size_t size);
-BH_API int bh_job_log(bh_job *job, bh_level level, const char *text, size_t size);
-BH_API int bh_log(bh_child *child, bh_level level, const char *text, size_t size); /* outside any job */
+BH_API int bh_job_progress(bh_job* job, const char* json, size_t size);
+BH_API int bh_job_log(bh_job* job, bh_level level, const char* text, size_t size);
+BH_API int bh_log(bh_child* child, bh_level level, const char* text, size_t size); /* outside any job */
 
 /* One streamed output. Waits up to timeout_ms (-1: for ever) for credit while results are taken slower than they are
  * made; BH_AGAIN then means: not sent, try again (after BH_EVENT_CREDIT, if timeout_ms was 0). */
-BH_API int bh_job_chunk(bh_job *job, const char *json, size_t size, int timeout_ms);
+BH_API int bh_job_chunk(bh_job* job, const char* json, size_t size, int timeout_ms);
 
 /* Keeps `data` for a later attempt of this job. Returns once it is durable, or BH_AGAIN after timeout_ms (it may still
  * become durable). */
-BH_API int bh_job_save_checkpoint(bh_job *job, const void *data, size_t size, int timeout_ms);
+BH_API int bh_job_save_checkpoint(bh_job* job, const void* data, size_t size, int timeout_ms);
 
-/* The result, once; the job is freed. `output` may be NULL (no output). On BH_TOO_LARGE the job is NOT freed: answer with
- * something smaller. All other returns free it; BH_CANCELLED does not occur here. */
-BH_API int bh_job_done(bh_job *job, const char *output, size_t size, int flags);
-BH_API int bh_job_failed(bh_job *job, const char *error, size_t error_size, const char *output, size_t output_size,
+/* The result, once; the job is freed. `output` may be NULL (no output). On BH_TOO_LARGE and BH_SYSTEM the job is NOT
+ * freed: answer with something smaller. All other returns free it; BH_CANCELLED does not occur here. stdout is flushed
+ * first. */
+BH_API int bh_job_done(bh_job* job, const char* output, size_t size, int flags);
+BH_API int bh_job_failed(bh_job* job, const char* error, size_t error_size, const char* output, size_t output_size,
                          int flags);
 
 /* Gives all results time to leave the process (at most timeout_ms), then disconnects and frees. Jobs still open count as
  * crashed. BH_AGAIN when something could not be delivered in time. */
-BH_API int bh_close(bh_child *child, int timeout_ms);
+BH_API int bh_close(bh_child* child, int timeout_ms);
 
-BH_API const char *bh_strerror(int status);
-BH_API const char *bh_version(void); /* "0.1.0" */
+/* For BH_TOO_LARGE, the limit that the calling thread met last. */
+BH_API const char* bh_strerror(int status);
+BH_API const char* bh_version(void); /* "0.1.0" */
 
 #ifdef __cplusplus
 }
