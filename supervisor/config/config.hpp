@@ -31,8 +31,13 @@ enum class LogFormat : std::uint8_t { Text, Json };
 
 /// Which devices the children get, one share each.
 struct Gpus {
-  enum class Which : std::uint8_t { None, All, Listed };
-  Which which = Which::None;
+  enum class Which : std::uint8_t {
+    Inherited,  ///< not asked for: each child sees what the supervisor sees
+    None,
+    All,
+    Listed
+  };
+  Which which = Which::Inherited;
   std::vector<std::string> devices;  ///< when Listed: numbers or UUIDs, as CUDA_VISIBLE_DEVICES takes them
 };
 

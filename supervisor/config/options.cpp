@@ -124,10 +124,14 @@ std::string show_dispatch_window(const Config& config) {
 
 std::string set_gpus(Config& config, const Texts& texts) {
   Gpus gpus;
-  if (texts.size() == 1 && (texts.front() == "none" || texts.front() == "all")) {
-    gpus.which = texts.front() == "all" ? Gpus::Which::All : Gpus::Which::None;
-    config.gpus = std::move(gpus);
-    return {};
+  if (texts.size() == 1) {
+    for (auto [word, which] : {std::pair{"inherited", Gpus::Which::Inherited}, {"none", Gpus::Which::None},
+                               {"all", Gpus::Which::All}}) {
+      if (texts.front() != word) continue;
+      gpus.which = which;
+      config.gpus = std::move(gpus);
+      return {};
+    }
   }
   gpus.which = Gpus::Which::Listed;
   for (const std::string& text : texts) {
@@ -157,8 +161,13 @@ std::string join(const Texts& texts) {
 }
 
 std::string show_gpus(const Config& config) {
-  if (config.gpus.which == Gpus::Which::None) return "none";
-  return config.gpus.which == Gpus::Which::All ? "all" : join(config.gpus.devices);
+  switch (config.gpus.which) {
+    case Gpus::Which::Inherited: return "inherited";
+    case Gpus::Which::None: return "none";
+    case Gpus::Which::All: return "all";
+    case Gpus::Which::Listed: break;
+  }
+  return join(config.gpus.devices);
 }
 
 std::string set_worker_env(Config& config, const Texts& texts) {
@@ -304,7 +313,7 @@ const std::array kOptions{
            .help = "replace a process after about N jobs; 0: never",
            BULKHEAD_INTEGER(max_jobs_per_worker, 0, 1'000'000'000)},
     Option{.name = "gpus", .value = "none|all|0,1", .group = Group::Children,
-           .help = "devices to share out among the processes", .list = true, .set = set_gpus, .show = show_gpus},
+           .help = "devices to share out among the processes (inherited: each sees all)", .list = true, .set = set_gpus, .show = show_gpus},
     Option{.name = "worker-env", .value = "NAME=VALUE", .group = Group::Children,
            .help = "set a variable for the handler; repeatable", .list = true, .set = set_worker_env,
            .show = show_worker_env},
