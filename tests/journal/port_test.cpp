@@ -27,10 +27,10 @@ class Port : public ::testing::TestWithParam<Durability> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Journals, Port, ::testing::Values(Durability::Full, Durability::Relaxed, Durability::Memory),
-                         [](const auto& info) {
-                           return info.param == Durability::Full      ? "full"
-                                  : info.param == Durability::Relaxed ? "relaxed"
-                                                                      : "memory";
+                         [](const auto& named) {
+                           return named.param == Durability::Full      ? "full"
+                                  : named.param == Durability::Relaxed ? "relaxed"
+                                                                       : "memory";
                          });
 
 TEST_P(Port, ALifeFromAcceptanceToSettlement) {
