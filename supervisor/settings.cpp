@@ -24,6 +24,7 @@ Policy default_policy(const config::Config& config) {
 process::Gpus gpus(const config::Gpus& given) {
   using Kind = process::Gpus::Kind;
   switch (given.which) {
+    case config::Gpus::Which::Inherited: return {.kind = Kind::Untouched};
     case config::Gpus::Which::None: return {.kind = Kind::None};
     case config::Gpus::Which::All: return {.kind = Kind::All};
     case config::Gpus::Which::Listed: return {.kind = Kind::Listed, .listed = given.devices};
@@ -34,14 +35,6 @@ process::Gpus gpus(const config::Gpus& given) {
 std::string hostname() {
   char name[256] = {};
   return gethostname(name, sizeof name - 1) == 0 ? name : "localhost";
-}
-
-/// What is wrong with a body a child sent, if anything.
-std::optional<std::string> fault_of_json(std::string_view body) {
-  http::JsonScanner scanner(body);
-  std::string_view value;
-  if (scanner.value(value) && scanner.at_end()) return std::nullopt;
-  return std::string(scanner.reason()) + " at byte " + std::to_string(scanner.position());
 }
 
 }  // namespace
@@ -100,7 +93,7 @@ pool::Options pool(const config::Config& config) {
   options.dispatch_window = config.dispatch_window;
   options.limits.max_body = static_cast<std::uint64_t>(config.max_result);
   options.limits.max_chunk = static_cast<std::uint64_t>(config.max_chunk);
-  options.check_json = fault_of_json;
+  options.check_json = http::fault_of_json;
   options.stop_time = config.cancel_grace;
   options.terminate_time = config.term_grace;
   options.runtime_dir = runtime_directory(config.state_dir);

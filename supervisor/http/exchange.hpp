@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -47,11 +48,24 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   /// The answer to fill in; send() then ships it. Both exactly once, at once or later. An exchange whose client has
   /// gone swallows its answer.
   Reply& reply(int status = 200);
+  /// The same, with what is in it.
+  Reply& reply_so_far() { return reply_; }
   virtual void send() = 0;
   void send(const Problem& problem);
 
+  /// An answer of server-sent events instead: begin_events() sends the header, with reply()'s status and headers;
+  /// send_events() what reply() holds since, and calls `taken` later, when the client has taken it and may have more;
+  /// end_events() ends the answer. Comments keep the connection alive in between. Before begin_events(), send_events()
+  /// sends nothing and calls back all the same.
+  virtual void begin_events() = 0;
+  virtual void send_events(std::function<void()> taken) = 0;
+  virtual void end_events() = 0;
+
   /// Whether there is still somebody to answer.
   virtual bool open() const = 0;
+
+  /// Called once if the client goes away before its answer is complete.
+  void when_gone(std::function<void()> gone) { gone_ = std::move(gone); }
 
   /// The endpoint's number for a wait on this client's behalf; it is stopped when the client goes away.
   void waits_as(std::uint64_t waiter);
@@ -63,6 +77,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   Payload body_;
   Reply reply_;
   std::uint64_t waiter_ = 0;
+  std::function<void()> gone_;
   bool answered_ = false;  ///< send() was called for the request at hand
 };
 

@@ -19,7 +19,7 @@ void HeadParser::on_request_impl(verb method, text, text target, int version, er
   head_.http11 = version >= 11;
 }
 
-void HeadParser::on_field_impl(field name, text, text value, error_code&) {
+void HeadParser::on_field_impl(field name, text name_text, text value, error_code&) {
   if (in_trailer_) return;
   auto keep = [&](std::string& where) { where.assign(value.data(), value.size()); };
   switch (name) {
@@ -34,7 +34,10 @@ void HeadParser::on_field_impl(field name, text, text value, error_code&) {
         keep(head_.forwarded_expect);
       }
       break;
-    case field::unknown: break;
+    case field::unknown:
+      if (beast::iequals(name_text, "Idempotency-Key")) keep(head_.idempotency_key);
+      if (beast::iequals(name_text, "Last-Event-ID")) keep(head_.last_event_id);
+      break;
     default: break;
   }
 }

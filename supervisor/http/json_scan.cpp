@@ -290,6 +290,14 @@ bool JsonScanner::value(std::string_view& value) {
   }
 }
 
+std::optional<std::string> fault_of_json(std::string_view text) {
+  if (auto at = bad_utf8(text)) return "not valid UTF-8 at byte " + std::to_string(*at);
+  JsonScanner scanner(text);
+  std::string_view value;
+  if (scanner.value(value) && scanner.at_end()) return {};
+  return std::string(scanner.reason()) + " at byte " + std::to_string(scanner.position());
+}
+
 std::string unescape(std::string_view text) {
   std::string out;
   out.reserve(text.size());

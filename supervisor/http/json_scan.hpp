@@ -59,6 +59,9 @@ class JsonScanner {
   const char* reason_ = "";
 };
 
+/// What is wrong with a text that should be one JSON value, and where; none when it is.
+std::optional<std::string> fault_of_json(std::string_view text);
+
 /// The text a JSON string stands for. `text` is what JsonScanner::string gave. A lone surrogate becomes U+FFFD.
 std::string unescape(std::string_view text);
 

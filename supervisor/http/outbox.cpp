@@ -1,8 +1,23 @@
 #include "supervisor/http/outbox.hpp"
 
+#include <algorithm>
 #include <charconv>
 
 namespace bulkhead::http {
+namespace {
+
+class Digits {
+ public:
+  explicit Digits(std::size_t value, int base = 10)
+      : end_(std::to_chars(digits_, digits_ + sizeof digits_, value, base).ptr) {}
+  std::string_view text() const { return {digits_, static_cast<std::size_t>(end_ - digits_)}; }
+
+ private:
+  char digits_[24];
+  char* end_;
+};
+
+}  // namespace
 
 void Outbox::text(std::string_view bytes) {
   if (bytes.empty()) return;
@@ -22,21 +37,31 @@ void Outbox::payload(const Payload& payload) {
   segments_.push_back({payload.size(), payload});
 }
 
-void Outbox::reply(const Reply& reply, std::string_view date, bool http11, bool keep_alive, bool with_body) {
-  char digits[24];
-  auto decimal = [&](std::size_t value) {
-    return std::string_view(digits, static_cast<std::size_t>(std::to_chars(digits, digits + sizeof digits, value).ptr -
-                                                             digits));
-  };
+void Outbox::status_line(const Reply& reply, std::string_view date) {
   text("HTTP/1.1 ");
-  text(decimal(static_cast<std::size_t>(reply.status())));
+  text(Digits(static_cast<std::size_t>(reply.status())).text());
   text(" ");
   text(reason_phrase(reply.status()));
   text("\r\nDate: ");
   text(date);
+}
+
+void Outbox::body(const Reply& reply) {
+  std::string_view all = reply.text();
+  std::size_t at = 0;
+  for (const Reply::Splice& splice : reply.splices()) {
+    text(all.substr(at, splice.at - at));
+    payload(splice.payload);
+    at = splice.at;
+  }
+  text(all.substr(at));
+}
+
+void Outbox::reply(const Reply& reply, std::string_view date, bool http11, bool keep_alive, bool with_body) {
+  status_line(reply, date);
   if (reply.status() != 204) {
     text("\r\nContent-Type: application/json\r\nContent-Length: ");
-    text(decimal(reply.body_size()));
+    text(Digits(reply.body_size()).text());
   }
   if (!keep_alive) {
     text("\r\nConnection: close");
@@ -46,14 +71,32 @@ void Outbox::reply(const Reply& reply, std::string_view date, bool http11, bool 
   text("\r\n");
   text(reply.headers());
   text("\r\n");
-  if (!with_body) return;
-  std::size_t at = 0;
-  for (const Reply::Splice& splice : reply.splices()) {
-    text(std::string_view(reply.text()).substr(at, splice.at - at));
-    payload(splice.payload);
-    at = splice.at;
+  if (with_body) body(reply);
+}
+
+void Outbox::events_head(const Reply& reply, std::string_view date, bool chunked, bool keep_alive) {
+  status_line(reply, date);
+  // The last one tells nginx, which would otherwise hold events back.
+  text("\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nX-Accel-Buffering: no");
+  if (chunked) text("\r\nTransfer-Encoding: chunked");
+  if (!keep_alive) text("\r\nConnection: close");
+  text("\r\n");
+  text(reply.headers());
+  text("\r\n");
+}
+
+void Outbox::piece(const Reply& reply, bool chunked) {
+  if (reply.body_size() == 0) return;  // an empty chunk would be the end
+  if (chunked) {
+    text(Digits(reply.body_size(), 16).text());
+    text("\r\n");
   }
-  text(std::string_view(reply.text()).substr(at));
+  body(reply);
+  if (chunked) text("\r\n");
+}
+
+void Outbox::last_piece(bool chunked) {
+  if (chunked) text("0\r\n\r\n");
 }
 
 const std::vector<boost::asio::const_buffer>& Outbox::buffers() {

@@ -22,12 +22,20 @@ class Outbox {
   /// Status line, header and (unless the request was a HEAD) body of an answer.
   void reply(const Reply& reply, std::string_view date, bool http11, bool keep_alive, bool with_body);
 
+  /// Status line and header of an answer in pieces; and a piece, framed as a chunk if `chunked`.
+  void events_head(const Reply& reply, std::string_view date, bool chunked, bool keep_alive);
+  void piece(const Reply& reply, bool chunked);
+  void last_piece(bool chunked);
+
   /// What to send next: at most one writev's worth. Valid until the next call of any other member.
   const std::vector<boost::asio::const_buffer>& buffers();
   /// So many bytes of it are out.
   void sent(std::size_t count);
 
  private:
+  void status_line(const Reply& reply, std::string_view date);
+  void body(const Reply& reply);
+
   struct Segment {
     std::size_t size;
     Payload payload;  ///< empty: the next `size` bytes of text_

@@ -16,6 +16,7 @@ struct Problem {
   std::string message;    ///< a sentence for people: what is wrong, and what would be right
   std::optional<std::int64_t> limit;
   std::optional<std::int64_t> got;
+  int retry_after = 0;  ///< seconds, for the Retry-After field; 0: none
 };
 
 }  // namespace bulkhead::http

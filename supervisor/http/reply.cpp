@@ -116,6 +116,7 @@ void write_problem(Reply& reply, const Problem& problem) {
   if (problem.limit) reply.raw(",\"limit\":").number(*problem.limit);
   if (problem.got) reply.raw(",\"got\":").number(*problem.got);
   reply.raw("}}");
+  if (problem.retry_after > 0) reply.header("Retry-After", std::to_string(problem.retry_after));
 }
 
 std::string_view reason_phrase(int status) {
@@ -134,7 +135,9 @@ std::string_view reason_phrase(int status) {
     case 431: return "Request Header Fields Too Large";
     case 500: return "Internal Server Error";
     case 501: return "Not Implemented";
+    case 502: return "Bad Gateway";
     case 503: return "Service Unavailable";
+    case 504: return "Gateway Timeout";
     case 505: return "HTTP Version Not Supported";
     default: return "Unknown";
   }

@@ -1,6 +1,7 @@
 #include "supervisor/http/routes.hpp"
 
-#include <array>
+#include <algorithm>
+#include <charconv>
 
 namespace bulkhead::http {
 namespace {
@@ -14,7 +15,7 @@ std::string_view next_segment(std::string_view& path) {
 }
 
 const Route* find(std::string_view name) {
-  for (auto routes : {job_routes(), result_routes(), control_routes()}) {
+  for (auto routes : {job_routes(), result_routes(), control_routes(), openai_routes()}) {
     for (const Route& route : routes) {
       if (route.name == name) return &route;
     }
@@ -71,6 +72,12 @@ Match match(std::string_view target) {
   }
   const Route* route = find(name);
   if (route == nullptr) return match;
+  if (route->has_rest) {
+    while (path.starts_with("//")) path.remove_prefix(1);
+    match.id = path;
+    if (path.size() > 1) match.route = route;
+    return match;
+  }
   match.id = next_segment(path);
   bool rest = !next_segment(path).empty();
   bool fits = route->has_id ? is_id(match.id) : match.id.empty();
@@ -96,6 +103,28 @@ std::optional<std::string_view> parameter(std::string_view query, std::string_vi
     return equals == std::string_view::npos ? std::string_view() : pair.substr(equals + 1);
   }
   return {};
+}
+
+std::optional<std::int64_t> whole_number(std::string_view text) {
+  std::int64_t value = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size()) return {};
+  return value;
+}
+
+Problem refused(const Accepted& accepted) {
+  switch (accepted.refusal) {
+    case Refusal::Full:
+      return {.status = 429, .code = "queue_full", .message = accepted.reason, .retry_after = 1};
+    case Refusal::Duplicate: return {.status = 409, .code = "duplicate", .message = accepted.reason};
+    case Refusal::Draining:
+      return {.status = 503, .code = "draining", .message = accepted.reason, .retry_after = 5};
+    case Refusal::StoreUnavailable:
+      return {.status = 503, .code = "store_unavailable", .message = accepted.reason, .retry_after = 5};
+    case Refusal::NotFailed: return {.status = 409, .code = "not_failed", .message = accepted.reason};
+    case Refusal::None: break;
+  }
+  return {.status = 500, .code = "internal", .message = "refused without a reason"};
 }
 
 }  // namespace bulkhead::http

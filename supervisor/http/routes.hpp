@@ -36,6 +36,7 @@ enum class BodyLimit : std::uint8_t { Small, Run, Runsync };
 struct Route {
   std::string_view name;  ///< the path's first part
   bool has_id = false;    ///< a job's id is the second
+  bool has_rest = false;  ///< anything may follow; it is the id
   bool get = false;
   bool post = false;
   bool head = false;  ///< HEAD too: only where looking changes nothing and does not wait
@@ -61,9 +62,16 @@ std::size_t body_limit(const Route& route, const Limits& limits);
 /// The value of a parameter in a query, not decoded; none when it is not there.
 std::optional<std::string_view> parameter(std::string_view query, std::string_view name);
 
+/// The whole number in a text, none when it is anything else.
+std::optional<std::int64_t> whole_number(std::string_view text);
+
+/// What the endpoint's refusal of a job is over HTTP.
+Problem refused(const Accepted& accepted);
+
 // One file per group.
 std::span<const Route> job_routes();       // routes_jobs.cpp: run, runsync
 std::span<const Route> result_routes();    // routes_results.cpp: status, status-sync, stream
-std::span<const Route> control_routes();   // routes_control.cpp: cancel, purge-queue, health
+std::span<const Route> control_routes();   // routes_control.cpp: cancel, retry, purge-queue, requests, health
+std::span<const Route> openai_routes();    // routes_openai.cpp: openai/v1/*
 
 }  // namespace bulkhead::http

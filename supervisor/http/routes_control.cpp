@@ -1,4 +1,4 @@
-// /cancel, /purge-queue and /health.
+// /cancel, /retry, /purge-queue, /requests and /health.
 
 #include <array>
 
@@ -17,10 +17,39 @@ void cancel(Api& api, Exchange& exchange) {
   }
   // It ended before: say how, instead of claiming what did not happen.
   api.endpoint.status(exchange.id(), [self = exchange.shared_from_this()](const JobView* view) {
+    if (!self->open()) return;
     if (view == nullptr) return self->send(unknown_job(self->id()));
     write_state(self->reply(), view->id, to_string(view->status));
     self->send();
   });
+}
+
+void retry(Api& api, Exchange& exchange) {
+  api.endpoint.retry(exchange.id(), [self = exchange.shared_from_this()](std::optional<Accepted> accepted) {
+    if (!self->open()) return;
+    if (!accepted) return self->send(unknown_job(self->id()));
+    if (accepted->refusal != Refusal::None) return self->send(refused(*accepted));
+    write_state(self->reply(), self->id(), to_string(Status::InQueue));
+    self->send();
+  });
+}
+
+/// RunPod documents no shape: job objects without their outputs, oldest first.
+void requests(Api& api, Exchange& exchange) {
+  constexpr std::size_t kMost = 1000;
+  api.endpoint.list(kMost, [&](std::span<const JobView> jobs) {
+    std::int64_t now_ms = api.clock.now().wall_ms;
+    Reply& reply = exchange.reply();
+    reply.raw("{\"requests\":[");
+    bool first = true;
+    for (JobView job : jobs) {
+      job.output = {};
+      if (!std::exchange(first, false)) reply.raw(",");
+      write_job(reply, job, now_ms);
+    }
+    reply.raw("]}");
+  });
+  exchange.send();
 }
 
 void purge_queue(Api& api, Exchange& exchange) {
@@ -37,6 +66,8 @@ void health(Api& api, Exchange& exchange) {
 constexpr std::array kRoutes{
     Route{.name = "cancel", .has_id = true, .post = true, .handle = cancel},
     Route{.name = "purge-queue", .post = true, .handle = purge_queue},
+    Route{.name = "retry", .has_id = true, .post = true, .handle = retry},
+    Route{.name = "requests", .get = true, .head = true, .handle = requests},
     Route{.name = "health", .get = true, .head = true, .handle = health},
 };
 

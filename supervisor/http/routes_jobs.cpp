@@ -1,7 +1,6 @@
 // /run and /runsync: a body becomes a job.
 
 #include <array>
-#include <charconv>
 
 #include "supervisor/http/routes.hpp"
 #include "supervisor/http/submission.hpp"
@@ -10,16 +9,7 @@
 namespace bulkhead::http {
 namespace {
 
-Problem refused(const Accepted& accepted) {
-  switch (accepted.refusal) {
-    case Refusal::Full: return {.status = 429, .code = "queue_full", .message = accepted.reason};
-    case Refusal::Duplicate: return {.status = 409, .code = "duplicate", .message = accepted.reason};
-    case Refusal::Draining: return {.status = 503, .code = "draining", .message = accepted.reason};
-    case Refusal::StoreUnavailable: return {.status = 503, .code = "store_unavailable", .message = accepted.reason};
-    case Refusal::None: break;
-  }
-  return {.status = 500, .code = "internal", .message = "refused without a reason"};
-}
+constexpr std::size_t kMaxIdempotencyKey = 255;
 
 /// The members beside `input` that a handler may see.
 Payload extra_of(const Submission& submission) {
@@ -34,6 +24,12 @@ std::optional<Job> job_of(Api& api, Exchange& exchange, bool sync) {
     exchange.send(*problem);
     return {};
   }
+  const std::string& key = exchange.head().idempotency_key;
+  if (key.size() > kMaxIdempotencyKey) {
+    exchange.send(Problem{.code = "invalid_request", .message = "Idempotency-Key is too long",
+                          .limit = kMaxIdempotencyKey, .got = static_cast<std::int64_t>(key.size())});
+    return {};
+  }
   auto& submission = std::get<Submission>(parsed);
   Job job;
   job.id = api.ids.next(sync);
@@ -41,16 +37,28 @@ std::optional<Job> job_of(Api& api, Exchange& exchange, bool sync) {
   job.extra = extra_of(submission);
   job.policy = submission.policy;
   job.webhook = std::move(submission.webhook);
+  job.idempotency_key = key;
   job.submitted_ms = api.clock.now().wall_ms;
   job.sync = sync;
   return job;
 }
 
+/// Whether the client has sent this job before, and is to be told of that one.
+bool is_repeat(const Accepted& accepted) { return accepted.refusal == Refusal::Duplicate && !accepted.id.empty(); }
+
 void run(Api& api, Exchange& exchange) {
   auto job = job_of(api, exchange, false);
   if (!job) return;
   std::string id = job->id;
-  api.endpoint.submit(std::move(*job), [self = exchange.shared_from_this(), id = std::move(id)](Accepted accepted) {
+  api.endpoint.submit(std::move(*job), [&api, self = exchange.shared_from_this(),
+                                        id = std::move(id)](Accepted accepted) {
+    if (!self->open()) return;
+    if (is_repeat(accepted)) {
+      return api.endpoint.status(accepted.id, [self, known = accepted.id](const JobView* view) {
+        write_state(self->reply(), known, to_string(view == nullptr ? Status::InQueue : view->status));
+        self->send();
+      });
+    }
     if (accepted.refusal != Refusal::None) return self->send(refused(accepted));
     write_state(self->reply(), id, to_string(Status::InQueue));
     self->send();
@@ -65,6 +73,7 @@ void runsync(Api& api, Exchange& exchange) {
   std::string id = job->id;
   api.endpoint.submit(std::move(*job), [&api, wait = *wait, self = exchange.shared_from_this(),
                                         id = std::move(id)](Accepted accepted) {
+    if (is_repeat(accepted)) return answer_when_final(api, *self, accepted.id, wait);
     if (accepted.refusal != Refusal::None) return self->send(refused(accepted));
     answer_when_final(api, *self, id, wait);
   });

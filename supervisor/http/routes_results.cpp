@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 
+#include "supervisor/http/events.hpp"
 #include "supervisor/http/waiting.hpp"
 
 namespace bulkhead::http {
@@ -16,11 +16,7 @@ Problem unknown_job(std::string_view id) {
 std::optional<milliseconds> wait_time(Exchange& exchange) {
   auto text = parameter(exchange.query(), "wait");
   if (!text) return milliseconds(90'000);
-  std::int64_t wait = 0;
-  auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), wait);
-  if (error == std::errc{} && end == text->data() + text->size()) {
-    return milliseconds(std::clamp<std::int64_t>(wait, 1'000, 300'000));
-  }
+  if (auto wait = whole_number(*text)) return milliseconds(std::clamp<std::int64_t>(*wait, 1'000, 300'000));
   exchange.send(Problem{.code = "invalid_request", .message = "wait must be milliseconds, 1000 to 300000"});
   return {};
 }
@@ -40,6 +36,13 @@ void answer_when_final(Api& api, Exchange& exchange, std::string_view id, millis
 namespace {
 
 void status(Api& api, Exchange& exchange) {
+  if (auto text = parameter(exchange.query(), "ttl")) {
+    auto ttl = whole_number(*text);
+    if (!ttl || *ttl < 0) {
+      return exchange.send(Problem{.code = "invalid_request", .message = "ttl must be milliseconds, at least 1000"});
+    }
+    api.endpoint.shorten(exchange.id(), milliseconds(std::clamp<std::int64_t>(*ttl, 1'000, 7 * 86'400'000LL)));
+  }
   api.endpoint.status(exchange.id(), [&api, self = exchange.shared_from_this()](const JobView* view) {
     if (!self->open()) return;
     if (view == nullptr) return self->send(unknown_job(self->id()));
@@ -53,6 +56,7 @@ void status_sync(Api& api, Exchange& exchange) {
 }
 
 void stream(Api& api, Exchange& exchange) {
+  if (wants_events(exchange.head().accept)) return follow_as_events(api, exchange);
   api.endpoint.stream(exchange.id(), [&api, self = exchange.shared_from_this()](const JobView* view,
                                                                                std::vector<Payload> chunks) {
     if (!self->open()) return;

@@ -4,6 +4,7 @@
 
 #include "supervisor/http/server.hpp"
 
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -18,6 +19,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <ctime>
 #include <system_error>
 
@@ -82,10 +84,21 @@ void clear_path(const std::string& address, const std::string& path) {
 
 std::string name_of(const Endpoint& endpoint, const std::string& asked) {
   const sockaddr* address = endpoint.data();
-  if (address->sa_family != AF_INET && address->sa_family != AF_INET6) return asked;
+  bool internet = address->sa_family == AF_INET || address->sa_family == AF_INET6;
+  if (!internet || asked.starts_with("fd:")) return asked;
   in_port_t port = address->sa_family == AF_INET ? reinterpret_cast<const sockaddr_in*>(address)->sin_port
                                                  : reinterpret_cast<const sockaddr_in6*>(address)->sin6_port;
   return asked.substr(0, asked.rfind(':') + 1) + std::to_string(ntohs(port));
+}
+
+/// Whether only this machine reaches it.
+bool is_local(const Endpoint& endpoint) {
+  const sockaddr* address = endpoint.data();
+  if (address->sa_family == AF_INET) {
+    return ntohl(reinterpret_cast<const sockaddr_in*>(address)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+  }
+  if (address->sa_family == AF_INET6) return IN6_IS_ADDR_LOOPBACK(&reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr);
+  return address->sa_family == AF_UNIX;
 }
 
 /// RFC 9110's form, whatever the locale.
@@ -113,6 +126,7 @@ Server::Server(asio::io_context& io, bulkhead::Endpoint& endpoint, const Clock& 
       api_{.endpoint = endpoint, .clock = clock, .ids = {}, .limits = options.limits,
            .default_policy = options.default_policy},
       keys_(std::move(options.keys)),
+      rates_(options.rate_limits),
       addresses_(std::move(options.listen)),
       sweep_timer_(io),
       sweep_period_(std::clamp(options.limits.request / 8, milliseconds(10), milliseconds(1'000))),
@@ -123,22 +137,55 @@ Server::~Server() { stop(); }
 std::vector<std::string> Server::listen() {
   std::vector<std::string> in_use;
   for (const std::string& address : addresses_) {
-    std::string path = address.starts_with("unix:") ? address.substr(5) : "";
-    if (!path.empty()) clear_path(address, path);
-    Endpoint endpoint = path.empty() ? resolve(address) : Endpoint(asio::local::stream_protocol::endpoint(path));
-    auto listener = std::make_unique<Listener>(Listener{asio::basic_socket_acceptor<Protocol>(io_), path});
-    auto& acceptor = listener->acceptor;
-    error_code error;
-    acceptor.open(endpoint.protocol(), error);
-    if (!error) acceptor.set_option(asio::socket_base::reuse_address(true), error);
-    if (!error) acceptor.bind(endpoint, error);
-    if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
-    if (error) refuse(address, error.value());
-    in_use.push_back(name_of(acceptor.local_endpoint(), address));
+    auto listener = address.starts_with("fd:") ? inherit(address) : bind(address);
+    Endpoint endpoint = listener->acceptor.local_endpoint();
+    in_use.push_back(name_of(endpoint, address));
     listeners_.push_back(std::move(listener));
     accept(*listeners_.back());
   }
   return in_use;
+}
+
+/// Without keys whoever reaches us may run jobs: so only this machine shall.
+void Server::permit(const std::string& address, const Protocol::endpoint& endpoint) const {
+  if (keys_.open() && !is_local(endpoint)) {
+    throw std::system_error(EPERM, std::generic_category(), "refusing to listen on " + address + " without API keys");
+  }
+}
+
+std::unique_ptr<Server::Listener> Server::bind(const std::string& address) {
+  std::string path = address.starts_with("unix:") ? address.substr(5) : "";
+  if (!path.empty()) clear_path(address, path);
+  Endpoint endpoint = path.empty() ? resolve(address) : Endpoint(asio::local::stream_protocol::endpoint(path));
+  permit(address, endpoint);
+  auto listener = std::make_unique<Listener>(Listener{asio::basic_socket_acceptor<Protocol>(io_), path});
+  auto& acceptor = listener->acceptor;
+  error_code error;
+  acceptor.open(endpoint.protocol(), error);
+  if (!error) acceptor.set_option(asio::socket_base::reuse_address(true), error);
+  if (!error) acceptor.bind(endpoint, error);
+  if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
+  if (error) refuse(address, error.value());
+  return listener;
+}
+
+/// A socket that somebody listens on for us already (LISTEN_FDS).
+std::unique_ptr<Server::Listener> Server::inherit(const std::string& address) {
+  int fd = std::atoi(address.c_str() + 3);
+  int listening = 0;
+  sockaddr_storage name{};
+  socklen_t option_size = sizeof listening;
+  socklen_t name_size = sizeof name;
+  if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &option_size) != 0) refuse(address, errno);
+  if (listening == 0) refuse(address, EINVAL);
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&name), &name_size) != 0) refuse(address, errno);
+  auto listener = std::make_unique<Listener>(Listener{asio::basic_socket_acceptor<Protocol>(io_), ""});
+  error_code error;
+  listener->acceptor.assign(Protocol(name.ss_family, 0), fd, error);
+  if (error) refuse(address, error.value());
+  permit(address, listener->acceptor.local_endpoint());
+  ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+  return listener;
 }
 
 void Server::accept(Listener& listener) {

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "supervisor/http/keys.hpp"
+#include "supervisor/http/rates.hpp"
 #include "supervisor/http/routes.hpp"
 
 namespace bulkhead::http {
@@ -24,10 +25,11 @@ namespace bulkhead::http {
 class Session;
 
 struct Options {
-  std::vector<std::string> listen;  ///< "HOST:PORT" (port 0: any free), "[V6]:PORT", "unix:/path"
+  std::vector<std::string> listen;  ///< "HOST:PORT" (port 0: any free), "[V6]:PORT", "unix:/path", "fd:3" (inherited)
   Limits limits;
   Policy default_policy;  ///< of a job that says nothing, max_attempts included
-  Keys keys;
+  Keys keys;                           ///< none: only addresses that are this machine's own are listened on
+  std::vector<RateLimit> rate_limits;  ///< by route
 };
 
 class Server {
@@ -57,6 +59,9 @@ class Server {
   using Protocol = boost::asio::generic::stream_protocol;
   struct Listener;
 
+  std::unique_ptr<Listener> bind(const std::string& address);
+  std::unique_ptr<Listener> inherit(const std::string& address);
+  void permit(const std::string& address, const Protocol::endpoint& endpoint) const;
   void accept(Listener& listener);
   void close_listeners();
   void resume_accepting();
@@ -73,6 +78,7 @@ class Server {
   boost::asio::io_context& io_;
   Api api_;
   Keys keys_;
+  Rates rates_;
   std::vector<std::string> addresses_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::unordered_map<Session*, std::shared_ptr<Session>> sessions_;

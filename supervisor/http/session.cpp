@@ -3,10 +3,7 @@
 // or waits for the client to take what it was sent. Nothing is sent before advance() rests, so the answers to pipelined
 // requests leave in one system call.
 //
-// While a route has the request a read stays open, into the inbox: it is the next request's first bytes, or the news
-// that the client has gone. A client may also have closed only its own side and still wait for the answer; TCP does not
-// tell the two apart until something is sent. So a closing client is sent a "100 Continue", which HTTP lets every
-// client ignore: one that is gone answers with a reset.
+// This file has the way of a request; session_io.cpp has the bytes.
 //
 // The server's list owns sessions; operations under way hold them too. After close() a session touches neither the
 // server nor the endpoint, whatever still arrives.
@@ -27,12 +24,8 @@ using boost::system::error_code;
 
 namespace {
 
-constexpr std::size_t kReadSize = 4096;
-constexpr std::size_t kGather = 256 << 10;     // answers to pipelined requests held back at most
-constexpr std::size_t kReadAhead = 64 << 10;   // of further requests, while one is being answered
-constexpr std::size_t kReadOver = 64 << 10;    // a refused body up to this is read, to keep the connection
-constexpr std::size_t kLinger = 64 << 20;      // bytes thrown away behind the last answer
-constexpr milliseconds kLingerTime{2'000};
+constexpr std::size_t kGather = 256 << 10;   // answers to pipelined requests held back at most
+constexpr std::size_t kReadOver = 64 << 10;  // a refused body up to this is read, to keep the connection
 
 }  // namespace
 
@@ -51,17 +44,20 @@ void Session::drain() {
 
 void Session::close() {
   if (phase_ == Phase::Closed) return;
+  auto keep = self();
   phase_ = Phase::Closed;
-  if (std::uint64_t waiter = std::exchange(waiter_, 0)) server_.api_.endpoint.stop_waiting(waiter);
   error_code ignored;
   socket_.close(ignored);
+  release_rate();
+  taken_ = nullptr;
+  if (std::uint64_t waiter = std::exchange(waiter_, 0)) server_.api_.endpoint.stop_waiting(waiter);
+  if (auto gone = std::exchange(gone_, nullptr)) gone();
   server_.remove(*this);
 }
 
-void Session::abandon() { close(); }
-
 void Session::check_deadline() {
   if (writing_ && server_.tick() > write_deadline_) return close();
+  if (phase_ == Phase::Streaming && !writing_ && server_.tick() >= comment_at_) comment();
   if (deadline_ == 0 || server_.tick() <= deadline_) return;
   bool begun = phase_ == Phase::Body || (phase_ == Phase::Head && parser_);
   if (!begun) return close();
@@ -95,7 +91,7 @@ bool Session::step() {
 /// Nothing more can be done with what is here: wait for more, or end.
 void Session::rest() {
   if (phase_ == Phase::Closed || phase_ == Phase::Lingering || writing_) return;
-  if (phase_ != Phase::Answering) {
+  if (!busy()) {
     bool idle = phase_ == Phase::Head && !parser_;
     if (close_after_ || (idle && (peer_closed_ || server_.draining()))) return linger();
     if (peer_closed_) {
@@ -180,6 +176,11 @@ std::optional<Problem> Session::judge_head() {
     return Problem{.status = 405, .code = "method_not_allowed",
                    .message = std::string("/").append(route_->name).append(" takes ") + route_->allowed()};
   }
+  if (auto wait = server_.rates_.admit(route_->name, server_.api_.clock.now().mono)) {
+    return Problem{.status = 429, .code = "rate_limited", .message = "too many requests to this path",
+                   .retry_after = *wait};
+  }
+  rated_ = true;
   std::size_t limit = body_limit(*route_, server_.api_.limits);
   if (head_.content_length.value_or(0) > limit) {
     return Problem{.status = 413, .code = "body_too_large", .message = "the request's body is too large",
@@ -270,14 +271,50 @@ void Session::fail(Problem problem) {
   Exchange::send(problem);
 }
 
+bool Session::keeps() const { return keep_alive_ && !reply_.closes() && !surplus_ && !server_.draining(); }
+
 void Session::send() {
   if (phase_ != Phase::Answering) return;
-  answered_ = true;
-  waiter_ = 0;
   if (reply_.status() == 401) reply_.header("WWW-Authenticate", "Bearer");
   if (reply_.status() == 405) reply_.header("Allow", route_->allowed());
-  bool keep = keep_alive_ && !reply_.closes() && !surplus_ && !server_.draining();
+  bool keep = keeps();
   outbox_.reply(reply_, server_.date(), head_.http11, keep, head_.method != Method::Head);
+  complete(keep);
+}
+
+void Session::begin_events() {
+  if (phase_ != Phase::Answering) return;
+  phase_ = Phase::Streaming;
+  chunked_ = head_.http11;
+  keep_alive_ = keeps() && chunked_;
+  outbox_.events_head(reply_, server_.date(), chunked_, keep_alive_);
+  reply_.reset(200);
+}
+
+void Session::send_events(std::function<void()> taken) {
+  if (!busy()) return;
+  taken_ = std::move(taken);
+  if (phase_ == Phase::Answering) return advance();
+  outbox_.piece(reply_, chunked_);
+  reply_.reset(200);
+  comment_at_ = server_.tick() + server_.ticks(kCommentAfter);
+  advance();
+}
+
+void Session::end_events() {
+  if (phase_ != Phase::Streaming) return;
+  outbox_.piece(reply_, chunked_);
+  outbox_.last_piece(chunked_);
+  complete(keep_alive_);
+}
+
+/// The answer is in the outbox, to its end: on to the next request.
+void Session::complete(bool keep) {
+  answered_ = true;
+  waiter_ = 0;
+  gone_ = nullptr;
+  taken_ = nullptr;
+  release_rate();
   close_after_ = !keep;
   body_ = {};
   body_bytes_.reset();
@@ -288,89 +325,8 @@ void Session::send() {
   advance();
 }
 
-// ---- bytes -----------------------------------------------------------------------------------------------------------
-
-void Session::read() {
-  if (reading_ || peer_closed_) return;
-  if (phase_ == Phase::Answering && inbox_.size() >= kReadAhead) return;
-  reading_ = true;
-  asio::mutable_buffer where;
-  reading_body_ = phase_ == Phase::Body && !head_.chunked;
-  if (reading_body_) {
-    where = asio::buffer(body_bytes_.get() + body_have_, body_size_ - body_have_);
-  } else {
-    auto [data, size] = inbox_.space(kReadSize);
-    where = asio::buffer(data, size);
-  }
-  // The body is held as well: it may be given up while the kernel is still to fill it.
-  socket_.async_read_some(where, [self = self(), body = body_bytes_](const error_code& error, std::size_t count) {
-    self->on_read(error, count);
-  });
-}
-
-void Session::on_read(const error_code& error, std::size_t count) {
-  reading_ = false;
-  if (phase_ == Phase::Closed) return;
-  if (phase_ == Phase::Lingering) {
-    lingered_ += count;
-    if (error || lingered_ > kLinger) return close();
-    return read();
-  }
-  if (reading_body_ && phase_ == Phase::Body) {
-    body_have_ += count;
-  } else if (!reading_body_) {
-    inbox_.filled(count);
-  }
-  if (error == asio::error::eof) return on_peer_closed();
-  if (error) return abandon();
-  advance();
-}
-
-void Session::on_peer_closed() {
-  peer_closed_ = true;
-  if (phase_ == Phase::Answering && head_.http11 && !writing_ && outbox_.empty()) {
-    outbox_.text("HTTP/1.1 100 Continue\r\n\r\n");
-    flush();
-    if (phase_ == Phase::Closed) return;
-    socket_.async_wait(Socket::wait_error, [self = self()](const error_code& error) {
-      if (!error) self->abandon();
-    });
-  }
-  advance();
-}
-
-void Session::flush() {
-  if (writing_ || phase_ == Phase::Closed) return;
-  while (!outbox_.empty()) {
-    error_code error;
-    std::size_t count = socket_.write_some(outbox_.buffers(), error);
-    if (error == asio::error::would_block) return await_writable();
-    if (error) return abandon();
-    outbox_.sent(count);
-  }
-}
-
-void Session::await_writable() {
-  writing_ = true;
-  write_deadline_ = server_.tick() + server_.ticks(server_.api_.limits.request);
-  socket_.async_wait(Socket::wait_write, [self = self()](const error_code& error) {
-    self->writing_ = false;
-    if (self->phase_ == Phase::Closed) return;
-    if (error) return self->abandon();
-    self->flush();
-    if (!self->writing_) self->advance();
-  });
-}
-
-/// Closing with unread bytes would reset the connection and could take the answer with it: say that no more comes, and
-/// throw away what still arrives for a while.
-void Session::linger() {
-  phase_ = Phase::Lingering;
-  error_code ignored;
-  socket_.shutdown(Socket::shutdown_send, ignored);
-  if (peer_closed_) return close();
-  deadline_ = server_.tick() + server_.ticks(kLingerTime);
-  read();
+void Session::release_rate() {
+  if (std::exchange(rated_, false)) server_.rates_.release(route_->name);
 }
 
 }  // namespace bulkhead::http

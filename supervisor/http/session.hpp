@@ -33,6 +33,9 @@ class Session final : public Exchange {
 
   using Exchange::send;
   void send() override;
+  void begin_events() override;
+  void send_events(std::function<void()> taken) override;
+  void end_events() override;
   bool open() const override { return phase_ != Phase::Closed; }
 
  private:
@@ -40,9 +43,12 @@ class Session final : public Exchange {
     Head,       ///< reading a header, or idle before one
     Body,       ///< reading a body
     Answering,  ///< a route has it
+    Streaming,  ///< a route has it, and has begun an answer of events
     Lingering,  ///< the last answer is out; the client may still be sending what nobody wants
     Closed
   };
+
+  static constexpr milliseconds kCommentAfter{15'000};  ///< proxies cut streams that say nothing for a minute
 
   void advance();
   bool step();
@@ -55,6 +61,10 @@ class Session final : public Exchange {
   std::optional<Problem> judge_head();
   void finish_request();
   void dispatch();
+  void complete(bool keep);
+  bool keeps() const;
+  void release_rate();
+  bool busy() const { return phase_ == Phase::Answering || phase_ == Phase::Streaming; }
   void fail(Problem problem);
   bool on_parse_error(const boost::beast::error_code& error);
   bool has_body() const { return head_.chunked || head_.content_length.value_or(0) > 0; }
@@ -66,7 +76,7 @@ class Session final : public Exchange {
   void flush();
   void await_writable();
   void linger();
-  void abandon();
+  void comment();
 
   std::shared_ptr<Session> self() { return std::static_pointer_cast<Session>(shared_from_this()); }
 
@@ -81,6 +91,8 @@ class Session final : public Exchange {
   bool close_after_ = false;   ///< no further request is read
   bool peer_closed_ = false;   ///< it has shut down its side
   bool keep_alive_ = true;     ///< of the request at hand
+  bool chunked_ = false;       ///< the answer of events is framed in chunks (HTTP/1.0 knows none)
+  bool rated_ = false;         ///< counted by the server's rate limits
 
   Inbox inbox_;
   Outbox outbox_;
@@ -94,7 +106,9 @@ class Session final : public Exchange {
   std::size_t body_have_ = 0;
   std::uint64_t deadline_ = 0;        ///< in sweeps; 0: none
   std::uint64_t write_deadline_ = 0;  ///< the same, while writing_
+  std::uint64_t comment_at_ = 0;      ///< when an idle stream is given a comment
   std::size_t lingered_ = 0;          ///< bytes thrown away
+  std::function<void()> taken_;       ///< of send_events
 };
 
 }  // namespace bulkhead::http

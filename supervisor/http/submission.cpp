@@ -122,21 +122,26 @@ std::optional<Problem> read_webhook(std::string_view value, std::string& webhook
   return {};
 }
 
-}  // namespace
-
-std::variant<Submission, Problem> parse_submission(std::string_view body, const Policy& defaults) {
-  if (body.empty()) return invalid("the body is empty; it must be a JSON object with \"input\"");
+/// What is wrong with a text before its members are looked at; otherwise the scanner stands before a '{'.
+std::optional<Problem> judge_text(std::string_view body, JsonScanner& scanner, const char* wanted) {
+  if (body.empty()) return invalid(std::string("the body is empty; it must be ") + wanted);
   if (body.starts_with("\xEF\xBB\xBF")) return invalid("the body begins with a byte order mark; send plain UTF-8");
   if (auto at = bad_utf8(body)) {
-    return Problem{.code = "malformed_json",
-                   .message = "the body is not valid UTF-8 at byte " + std::to_string(*at)};
+    return Problem{.code = "malformed_json", .message = "the body is not valid UTF-8 at byte " + std::to_string(*at)};
   }
-  JsonScanner scanner(body);
   if (char c = scanner.peek(); c != '{' && c != '\0') {
     std::string_view whole;
     if (!scanner.value(whole) || !scanner.at_end()) return malformed(scanner);
-    return invalid("the body must be a JSON object with \"input\"");
+    return invalid(std::string("the body must be ") + wanted);
   }
+  return {};
+}
+
+}  // namespace
+
+std::variant<Submission, Problem> parse_submission(std::string_view body, const Policy& defaults) {
+  JsonScanner scanner(body);
+  if (auto problem = judge_text(body, scanner, "a JSON object with \"input\"")) return std::move(*problem);
   Submission submission{.policy = defaults};
   std::optional<Problem> problem;
   bool good = walk_object(scanner, [&](std::string_view key, std::string_view value) {
@@ -159,6 +164,18 @@ std::variant<Submission, Problem> parse_submission(std::string_view body, const 
   if (!good || !scanner.at_end()) return malformed(scanner);
   if (submission.input.empty()) return invalid("\"input\" is missing from the body");
   return submission;
+}
+
+std::variant<OpenAiCall, Problem> parse_openai(std::string_view body) {
+  JsonScanner scanner(body);
+  if (auto problem = judge_text(body, scanner, "a JSON object")) return std::move(*problem);
+  OpenAiCall call;
+  bool good = walk_object(scanner, [&](std::string_view key, std::string_view value) {
+    if (key == "stream") call.stream = value == "true";
+    return true;
+  });
+  if (!good || !scanner.at_end()) return malformed(scanner);
+  return call;
 }
 
 }  // namespace bulkhead::http

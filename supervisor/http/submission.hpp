@@ -25,4 +25,10 @@ struct Submission {
 /// of the wrong kind or out of its range.
 std::variant<Submission, Problem> parse_submission(std::string_view body, const Policy& defaults);
 
+/// The body of an OpenAI call: one JSON object, validated the same way.
+struct OpenAiCall {
+  bool stream = false;
+};
+std::variant<OpenAiCall, Problem> parse_openai(std::string_view body);
+
 }  // namespace bulkhead::http

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <string>
@@ -24,7 +25,10 @@ class FakeEndpoint final : public Endpoint {
     int attempts = 0;
     Payload output;
     Payload error;
-    std::vector<Payload> chunks;
+    std::vector<Payload> chunks;      ///< for stream()
+    std::vector<Payload> all_chunks;  ///< for follow()
+    std::uint64_t change = 1;
+    milliseconds ttl{0};  ///< as shortened
   };
 
   // ---- what a test sets and looks at ----
@@ -33,6 +37,14 @@ class FakeEndpoint final : public Endpoint {
   Accepted next_answer;
   std::map<std::string, Entry, std::less<>> entries;
   std::map<std::uint64_t, std::pair<std::string, Seen>> waiters;
+  struct FollowerEntry {
+    std::string id;
+    Position known;
+    std::function<void(const JobView*, News)> seen;
+  };
+  std::map<std::uint64_t, FollowerEntry> followers;
+  std::size_t batch = 100;  ///< chunks told at a time
+  std::map<std::string, std::string> keys;  ///< idempotency
   std::vector<milliseconds> waits;  ///< what each wait() asked for
   int stopped = 0;                  ///< calls of stop_waiting
   HealthView health_view;
@@ -59,6 +71,22 @@ class FakeEndpoint final : public Endpoint {
       JobView view = view_of(entry);
       seen(&view);
     }
+    ++entry.change;
+    tell(id);
+  }
+
+  /// The job yields a chunk, or changes in some way.
+  void chunk(std::string_view id, std::string json) {
+    Entry& entry = entries.find(id)->second;
+    entry.all_chunks.push_back(Payload::of(std::move(json)));
+    tell(id);
+  }
+  template <class Change>
+  void change(std::string_view id, Change change) {
+    Entry& entry = entries.find(id)->second;
+    change(entry);
+    ++entry.change;
+    tell(id);
   }
 
   /// Ends all waits as their time being over does.
@@ -76,6 +104,10 @@ class FakeEndpoint final : public Endpoint {
     if (next_answer.refusal == Refusal::None) {
       if (!remember) entries.clear();
       std::string id = job.id;
+      if (!job.idempotency_key.empty()) {
+        auto [known, added] = keys.emplace(job.idempotency_key, id);
+        if (!added) return answered({Refusal::Duplicate, "sent before", known->second});
+      }
       Entry& entry = entries[id];
       entry.job = std::move(job);
       if (complete_at_once) finish(id, Status::Completed, entry.job.input);
@@ -104,6 +136,41 @@ class FakeEndpoint final : public Endpoint {
   void stop_waiting(std::uint64_t waiter) override {
     ++stopped;
     waiters.erase(waiter);
+    followers.erase(waiter);
+  }
+
+  std::uint64_t follow(std::string_view id, Position known,
+                       std::function<void(const JobView*, News)> seen) override {
+    auto entry = entries.find(id);
+    if (entry == entries.end()) {
+      seen(nullptr, {});
+      return 0;
+    }
+    followers.emplace(++last_waiter_, FollowerEntry{std::string(id), known, std::move(seen)});
+    std::uint64_t number = last_waiter_;
+    tell(id);
+    return number;
+  }
+
+  void retry(std::string_view id, std::function<void(std::optional<Accepted>)> answered) override {
+    auto entry = entries.find(id);
+    if (entry == entries.end()) return answered({});
+    Status status = entry->second.status;
+    if (status != Status::Failed && status != Status::TimedOut) return answered(Accepted{Refusal::NotFailed, "it runs"});
+    entry->second.status = Status::InQueue;
+    answered(Accepted{});
+  }
+
+  void shorten(std::string_view id, milliseconds ttl) override {
+    if (auto entry = entries.find(id); entry != entries.end()) entry->second.ttl = ttl;
+  }
+
+  void list(std::size_t most, std::function<void(std::span<const JobView>)> seen) const override {
+    std::vector<JobView> views;
+    for (auto& [id, entry] : entries) {
+      if (!is_final(entry.status) && views.size() < most) views.push_back(view_of(entry));
+    }
+    seen(views);
   }
 
   void stream(std::string_view id, std::function<void(const JobView*, std::vector<Payload>)> seen) override {
@@ -117,7 +184,7 @@ class FakeEndpoint final : public Endpoint {
     auto entry = entries.find(id);
     if (entry == entries.end()) return CancelResult::Unknown;
     if (is_final(entry->second.status)) return CancelResult::AlreadyFinal;
-    entry->second.status = Status::Cancelled;
+    finish(id, Status::Cancelled, {});
     return CancelResult::Cancelled;
   }
 
@@ -129,6 +196,28 @@ class FakeEndpoint final : public Endpoint {
     return {.id = entry.job.id, .status = entry.status, .submitted_ms = entry.job.submitted_ms,
             .started_ms = entry.started_ms, .finished_ms = entry.finished_ms, .execution_ms = entry.execution_ms,
             .worker_id = entry.worker_id, .attempts = entry.attempts, .output = entry.output, .error = entry.error};
+  }
+
+  /// Calls back those who follow the job and do not know all of it.
+  void tell(std::string_view id) {
+    Entry& entry = entries.find(id)->second;
+    for (auto follower = followers.begin(); follower != followers.end();) {
+      Position known = follower->second.known;
+      bool news = known.chunk < entry.all_chunks.size() || known.change < entry.change || is_final(entry.status);
+      if (follower->second.id != id || !news) {
+        ++follower;
+        continue;
+      }
+      auto seen = std::move(follower->second.seen);
+      followers.erase(follower);
+      News told;
+      std::size_t end = std::min<std::size_t>(entry.all_chunks.size(), known.chunk + batch);
+      told.chunks.assign(entry.all_chunks.begin() + std::min<std::size_t>(known.chunk, end), entry.all_chunks.begin() + end);
+      told.position = {static_cast<std::uint32_t>(end), entry.change};
+      JobView view = view_of(entry);
+      seen(&view, std::move(told));
+      follower = followers.begin();
+    }
   }
 
   std::uint64_t last_waiter_ = 0;

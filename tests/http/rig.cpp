@@ -11,10 +11,11 @@
 
 namespace bulkhead::http {
 
-Rig::Rig(Limits limits, Keys keys, std::string address) {
+Rig::Rig(Limits limits, Keys keys, std::string address, std::vector<RateLimit> rate_limits) {
   server = std::make_unique<Server>(
       io_, endpoint, clock,
-      Options{.listen = {std::move(address)}, .limits = limits, .default_policy = {}, .keys = std::move(keys)});
+      Options{.listen = {std::move(address)}, .limits = limits, .default_policy = {}, .keys = std::move(keys),
+              .rate_limits = std::move(rate_limits)});
   address_ = server->listen().front();
   thread_ = std::thread([this] { io_.run(); });
 }
@@ -97,6 +98,20 @@ Response Client::receive(bool head_only) {
   response.body = buffer_.substr(0, std::stoul(length));
   buffer_.erase(0, response.body.size());
   return response;
+}
+
+std::string Client::receive_chunk() {
+  std::size_t line;
+  while ((line = buffer_.find("\r\n")) == std::string::npos) {
+    if (!fill()) return {};
+  }
+  std::size_t size = std::stoul(buffer_, nullptr, 16);
+  while (buffer_.size() < line + 2 + size + 2) {
+    if (!fill()) return {};
+  }
+  std::string chunk = buffer_.substr(line + 2, size);
+  buffer_.erase(0, line + 2 + size + 2);
+  return chunk;
 }
 
 std::string Client::receive_all() {

@@ -23,12 +23,13 @@ namespace bulkhead::http {
 class FakeClock final : public Clock {
  public:
   std::atomic<std::int64_t> wall_ms{1'700'000'000'000};
-  Instant now() const override { return {std::chrono::steady_clock::now(), wall_ms}; }
+  Instant now() const override { return {std::chrono::steady_clock::time_point(milliseconds(wall_ms)), wall_ms}; }
 };
 
 class Rig {
  public:
-  explicit Rig(Limits limits = {}, Keys keys = {}, std::string address = "127.0.0.1:0");
+  explicit Rig(Limits limits = {}, Keys keys = {}, std::string address = "127.0.0.1:0",
+               std::vector<RateLimit> rate_limits = {});
   ~Rig();
 
   /// Runs it on the server's thread and waits for it.
@@ -87,6 +88,8 @@ class Client {
   bool try_send(std::string_view bytes);
   /// The next response; interim ones (1xx) are returned too. `head_only`: it was a HEAD.
   Response receive(bool head_only = false);
+  /// The next chunk of a chunked answer; empty at its end.
+  std::string receive_chunk();
   /// All that comes until the server closes.
   std::string receive_all();
   /// Whether the server has closed and nothing is left.

@@ -214,6 +214,52 @@ TEST_F(Routes, PurgeAndHealth) {
             R"("workers":{"idle":1,"initializing":2,"ready":3,"running":4,"throttled":5,"unhealthy":6}})");
 }
 
+TEST_F(Routes, RetryRunsWhatFailedOnceMore) {
+  std::string id = queued();
+  Response response = client.post("/retry/" + id, "");
+  EXPECT_EQ(response.status, 409);
+  EXPECT_EQ(error_code(response), "not_failed");
+  finish(id, Status::Failed, "", "\"x\"");
+  EXPECT_EQ(shape(client.post("/retry/" + id, "{}")), R"({"id":"ID","status":"IN_QUEUE"})");
+  EXPECT_EQ(client.post("/retry/nobody", "").status, 404);
+}
+
+TEST_F(Routes, RequestsListsWhatIsNotOver) {
+  EXPECT_EQ(client.get("/requests").body, R"({"requests":[]})");
+  std::string done = queued();
+  finish(done, Status::Completed, "1");
+  std::string id = queued();
+  EXPECT_EQ(shape(client.get("/requests")),
+            R"({"requests":[{"delayTime":0,"id":"ID","status":"IN_QUEUE"}]})");
+}
+
+TEST_F(Routes, TtlShortensRetention) {
+  std::string id = queued();
+  for (auto [query, ttl] : {std::pair("?ttl=5000", 5000), std::pair("?ttl=1", 1000)}) {
+    EXPECT_EQ(client.get("/status/" + id + query).status, 200);
+    EXPECT_EQ(entry(id).ttl.count(), ttl);
+  }
+  for (const char* query : {"?ttl=", "?ttl=x", "?ttl=-1"}) {
+    EXPECT_EQ(client.get("/status/" + id + query).status, 400) << query;
+  }
+}
+
+TEST_F(Routes, TheSameIdempotencyKeyGivesTheSameJob) {
+  auto post = [&](const std::string& path, const std::string& key) {
+    client.send(request("POST", path, kBody, "idempotency-key: " + key + "\r\n"));
+    return client.receive();
+  };
+  Response first = post("/run", "k1");
+  std::string id = id_of(first.body);
+  EXPECT_EQ(shape(first), R"({"id":"ID","status":"IN_QUEUE"})");
+  Response again = post("/run", "k1");
+  EXPECT_EQ(id_of(again.body), id);
+  EXPECT_EQ(shape(again), R"({"id":"ID","status":"COMPLETED"})");
+  EXPECT_EQ(id_of(post("/runsync", "k1").body), id);
+  EXPECT_NE(id_of(post("/run", "k2").body), id);
+  EXPECT_EQ(post("/run", std::string(256, 'k')).status, 400);
+}
+
 TEST_F(Routes, UnknownJobsAre404) {
   for (std::string path : {"/status/", "/status-sync/", "/stream/"}) {
     Response response = client.get(path + "nobody-u1");
@@ -300,6 +346,39 @@ TEST(Keys, AreAskedForAndChecked) {
   client.send(request("POST", "/run", kBody));
   EXPECT_EQ(client.receive().status, 401);
   EXPECT_TRUE(rig.on_thread([&] { return rig.endpoint.entries.empty(); }));
+}
+
+TEST(RateLimits, AreOffUnlessConfiguredAndSayWhenToComeBack) {
+  Rig rig({}, {}, "127.0.0.1:0", {{.path = "status", .per_window = 5, .at_once = 0}});
+  Client client(rig);
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(client.get("/status/x").status, 404);
+  Response response = client.get("/status/x");
+  EXPECT_EQ(response.status, 429);
+  EXPECT_EQ(error_code(response), "rate_limited");
+  EXPECT_EQ(response.header("retry-after"), "2");
+  EXPECT_EQ(client.get("/health").status, 200);
+  rig.clock.wall_ms += 2000;
+  EXPECT_EQ(client.get("/status/x").status, 404);
+  EXPECT_EQ(client.get("/status/x").status, 429);
+}
+
+TEST(RateLimits, BoundWhatRunsAtOnce) {
+  Rig rig({}, {}, "127.0.0.1:0", {{.path = "runsync", .per_window = 0, .at_once = 1}});
+  rig.on_thread([&] { rig.endpoint.complete_at_once = false; });
+  Client first(rig);
+  Client second(rig);
+  first.send(request("POST", "/runsync", kBody));
+  rig.wait_for([&] { return rig.endpoint.waiters.size() == 1; });
+  EXPECT_EQ(second.post("/runsync", kBody).status, 429);
+  rig.on_thread([&] { rig.endpoint.time_over(); });
+  EXPECT_EQ(first.receive().status, 200);
+  // A client that hangs up gives its place back too.
+  first.send(request("POST", "/runsync", kBody));
+  rig.wait_for([&] { return rig.endpoint.waiters.size() == 1; });
+  first.close();
+  rig.wait_for([&] { return rig.server->connections() == 1; });
+  rig.on_thread([&] { rig.endpoint.complete_at_once = true; });
+  EXPECT_EQ(second.post("/runsync", kBody).status, 200);
 }
 
 }  // namespace

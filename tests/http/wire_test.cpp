@@ -1,7 +1,10 @@
 // HTTP itself, as hostile and as slow as it gets: framing, limits, pipelining, chunks, hang-ups, deadlines, shutdown.
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -409,6 +412,37 @@ TEST(Wire, AStaleUnixSocketIsReplacedAndALiveOneIsNot) {
   Rig second({}, {}, "unix:" + path);
   Client again(second);
   EXPECT_EQ(again.get("/health").status, 200);
+}
+
+TEST(Wire, AnInheritedSocketIsServed) {
+  int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in where{};
+  where.sin_family = AF_INET;
+  where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof where;
+  ASSERT_EQ(::bind(fd, reinterpret_cast<sockaddr*>(&where), size), 0);
+  EXPECT_THROW(Rig({}, {}, "fd:" + std::to_string(fd)), std::system_error);  // nobody listens on it
+  ASSERT_EQ(::listen(fd, 5), 0);
+  ASSERT_EQ(::getsockname(fd, reinterpret_cast<sockaddr*>(&where), &size), 0);
+  Rig rig({}, {}, "fd:" + std::to_string(fd));
+  int client = ::socket(AF_INET, SOCK_STREAM, 0);
+  ASSERT_EQ(::connect(client, reinterpret_cast<sockaddr*>(&where), sizeof where), 0);
+  std::string text = request("GET", "/health");
+  ASSERT_EQ(::send(client, text.data(), text.size(), 0), static_cast<ssize_t>(text.size()));
+  char answer[16] = {};
+  EXPECT_GT(::recv(client, answer, sizeof answer - 1, 0), 0);
+  EXPECT_TRUE(std::string(answer).starts_with("HTTP/1.1 200 "));
+  ::close(client);
+}
+
+TEST(Wire, WithoutKeysOnlyThisMachineIsListenedTo) {
+  EXPECT_THROW(Rig({}, {}, "0.0.0.0:0"), std::system_error);
+  EXPECT_THROW(Rig({}, {}, "[::]:0"), std::system_error);
+  Keys keys;
+  keys.add("me", "secret");
+  Rig rig({}, std::move(keys), "0.0.0.0:0");
+  Client client(rig);
+  EXPECT_EQ(client.get("/health").status, 401);
 }
 
 TEST(Wire, AnAddressInUseIsNamed) {
