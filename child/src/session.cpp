@@ -21,11 +21,6 @@
 namespace bulkhead::child {
 namespace {
 
-/// A handler that returns within this time costs nothing but its messages: no Started, no watcher.
-constexpr std::chrono::milliseconds kSoon{1};
-/// Bytes of progress and log lines in the socket's queue above which further ones wait or are dropped.
-constexpr std::size_t kMostBacklog = 4 << 20;
-
 pid_t thread_id() {
   thread_local const pid_t id = static_cast<pid_t>(syscall(SYS_gettid));
   return id;

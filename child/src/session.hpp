@@ -11,7 +11,9 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -27,6 +29,11 @@
 #include "child/src/watcher.hpp"
 
 namespace bulkhead::child {
+
+/// A handler that returns within this time costs nothing but its messages: no Started, no watcher.
+inline constexpr std::chrono::milliseconds kSoon{1};
+/// Bytes of progress and log lines in the socket's queue above which further progress waits and lines are dropped.
+inline constexpr std::size_t kMostBacklog = 4 << 20;
 
 class Session final : private Watched {
  public:

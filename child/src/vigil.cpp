@@ -3,7 +3,6 @@
 //
 // A link is made and dropped here only, so that its monitor has one thread for life.
 
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -16,14 +15,11 @@
 namespace bulkhead::child {
 namespace {
 
-/// After this long, a run is worth a Started, and an empty bh_next worth another receiver.
-constexpr std::chrono::milliseconds kSoon{1};
 /// How often to look after what has no descriptor to wait for: an outside loop that may be busy, a full socket.
 constexpr std::chrono::milliseconds kTick{25};
 constexpr std::chrono::milliseconds kBetweenAttempts{20};
 /// What a handler gets to come to an end after the supervisor is gone.
 constexpr std::chrono::seconds kPatience{5};
-constexpr std::size_t kMostBacklog = 4 << 20;
 constexpr int kExitLost = 70;
 
 }  // namespace
