@@ -52,8 +52,8 @@ std::optional<CrashFile> read_crash_file(const std::filesystem::path& path);
 std::vector<std::string> plain_stack(const CrashFile& crash);
 
 /// What the file says about the reason beyond the signal, for the message of a crash record: "uncaught exception
-/// std::runtime_error: no such model", "signal sent by process 4242", "at address 0x0", with the name of the thread where
-/// it has one of its own. May be empty.
+/// std::runtime_error: no such model", "signal sent by process 4242", "at address 0x0", with the name of the thread
+/// where it has one of its own. May be empty.
 std::string crash_reason(const CrashFile& crash);
 
 }  // namespace bulkhead::process

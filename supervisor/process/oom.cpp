@@ -64,14 +64,14 @@ OomCounters::OomCounters() {
   auto v1 = path_in(cgroups, "memory");
   auto v2 = path_in(cgroups, "");
   // In a container the path may be one that only the host can see; the container's own root is the same group then.
-  for (std::string path : {v1.value_or("/"), std::string("/")}) {
+  for (const std::string& path : {v1.value_or("/"), std::string("/")}) {
     std::string group = "/sys/fs/cgroup/memory" + (path == "/" ? "" : path);
     if (!v1 || !readable(group + "/memory.oom_control")) continue;
     cgroup_events_ = group + "/memory.oom_control";
     cgroup_limit_ = group + "/memory.limit_in_bytes";
     return;
   }
-  for (std::string path : {v2.value_or("/"), std::string("/")}) {
+  for (const std::string& path : {v2.value_or("/"), std::string("/")}) {
     std::string group = "/sys/fs/cgroup" + (path == "/" ? "" : path);
     if (!v2 || !readable(group + "/memory.events")) continue;
     cgroup_events_ = group + "/memory.events";

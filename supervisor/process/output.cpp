@@ -1,10 +1,10 @@
 // Two pipes, read on the loop as they become readable, a bounded amount a turn. Lines draw on one budget of bytes (a
-// bucket that fills with time). While it is empty the output *floods*: every few milliseconds all but the newest of what
-// came is moved from the pipe to /dev/null by the kernel, uncopied; the child waits no longer than that. When the bucket
-// has filled a little, a line says how much is missing, and lines are passed again.
+// bucket that fills with time). While it is empty the output *floods*: every few milliseconds all but the newest of
+// what came is moved from the pipe to /dev/null by the kernel, uncopied; the child waits no longer than that. When
+// the bucket has filled a little, a line says how much is missing, and lines are passed again.
 //
-// The tail is fed by every line that is read, passed on or not, and the newest bytes are never thrown away: so after a
-// drain the tail ends with the child's last words, flood or not.
+// The tail is fed by every line that is read, passed on or not, and the newest bytes are never thrown away: so after
+// a drain the tail ends with the child's last words, flood or not.
 //
 // Handlers hold the State weakly; it is the Output's alone, and with it the pipes close.
 
@@ -98,8 +98,9 @@ struct Output::State : std::enable_shared_from_this<Output::State> {
                             });
   }
 
-  /// While flooding a pipe is looked at by the clock, and none of the child's writes wakes the loop. A flood lasts as long as the budget takes to
-  /// recover, which nothing hinders meanwhile: a fraction of a second, also where the child has fallen silent.
+  /// While flooding a pipe is looked at by the clock, and none of the child's writes wakes the loop. A flood lasts as
+  /// long as the budget takes to recover, which nothing hinders meanwhile: a fraction of a second, also where the
+  /// child has fallen silent.
   void watch_later(Pipe& pipe) {
     pipe.unwatch();
     pipe.pause.expires_after(kFloodPause);

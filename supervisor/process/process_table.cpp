@@ -73,6 +73,50 @@ std::vector<pid_t> numbers_in(const char* path, bool& there) {
   return numbers;
 }
 
+std::optional<std::vector<pid_t>> list_children(pid_t pid) {
+  std::vector<pid_t> children;
+  bool there = false;
+  for (pid_t thread : numbers_in(Path("/proc/%d/task", pid).text, there)) {
+    File file(Path("/proc/%d/task/%d/children", pid, thread).text);
+    if (!file) {
+      if (errno == ENOENT && ::access(Path("/proc/%d/task/%d/stat", pid, thread).text, F_OK) == 0) return std::nullopt;
+      continue;
+    }
+    std::string list(4096, '\0');
+    std::size_t length = 0;
+    while ((length += file.read(list.data() + length, list.size() - length)) == list.size()) list.resize(2 * length);
+    std::string_view text(list.data(), length);
+    for (pid_t child = 0; take_number(text, child);) children.push_back(child);
+  }
+  return children;
+}
+
+enum class Found : std::uint8_t { Yes, No, Nothing };
+
+/// Looks through an environment; `Nothing`: it is empty.
+Found look_for(File& file, std::string_view name, const std::function<bool(std::string_view)>& matches) {
+  // A cookie is the first variable of what the supervisor starts, so one page mostly will do.
+  std::string text(4096, '\0');
+  std::size_t length = 0, start = 0;
+  for (bool at_end = false; !at_end;) {
+    length += file.read(text.data() + length, text.size() - length);
+    at_end = length < text.size();
+    for (;;) {
+      std::size_t end = text.find('\0', start);
+      if (end >= length && !at_end) break;
+      end = std::min(end, length);
+      std::string_view entry(text.data() + start, end - start);
+      if (entry.size() > name.size() && entry.starts_with(name) && entry[name.size()] == '=' &&
+          matches(entry.substr(name.size() + 1)))
+        return Found::Yes;
+      start = end + 1;
+      if (start >= length) break;
+    }
+    if (!at_end) text.resize(text.size() * 4);
+  }
+  return length == 0 ? Found::Nothing : Found::No;
+}
+
 /// A descriptor that stands for the process: of its own kind, or where the kernel has none, of its directory in /proc.
 int open_process(pid_t pid) {
   int fd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
@@ -96,25 +140,19 @@ std::optional<ProcessFacts> read_facts(pid_t pid) {
   text.remove_prefix(close + 3);
   long unused = 0;
   bool good = take_number(text, facts.parent) && take_number(text, facts.group) && take_number(text, facts.session);
-  for (int field = 7; good && field < 22; ++field) good = take_number(text, unused);
+  for (int field = 7; good && field < 20; ++field) good = take_number(text, unused);
+  good = good && take_number(text, facts.threads) && take_number(text, unused);
   if (!good || !take_number(text, facts.start_time)) return std::nullopt;
   return facts;
 }
 
 std::optional<std::vector<pid_t>> children_of(pid_t pid) {
-  std::vector<pid_t> children;
-  bool there = false;
-  for (pid_t thread : numbers_in(Path("/proc/%d/task", pid).text, there)) {
-    File file(Path("/proc/%d/task/%d/children", pid, thread).text);
-    if (!file) {
-      if (errno == ENOENT && ::access(Path("/proc/%d/task/%d/stat", pid, thread).text, F_OK) == 0) return std::nullopt;
-      continue;
-    }
-    std::string list(4096, '\0');
-    std::size_t length = 0;
-    while ((length += file.read(list.data() + length, list.size() - length)) == list.size()) list.resize(2 * length);
-    std::string_view text(list.data(), length);
-    for (pid_t child = 0; take_number(text, child);) children.push_back(child);
+  auto children = list_children(pid);
+  // The kernel may leave one out where another is reaped during the reading: the list counts once two readings agree.
+  for (int i = 0; i < 8 && children && !children->empty(); ++i) {
+    auto again = list_children(pid);
+    if (again == children) break;
+    children = std::move(again);
   }
   return children;
 }
@@ -137,25 +175,14 @@ std::vector<pid_t> ancestors() {
 
 bool has_variable(pid_t pid, std::string_view name, const std::function<bool(std::string_view)>& matches) {
   File file(Path("/proc/%d/environ", pid).text);
-  if (!file) return false;
-  // A cookie is the first variable of what the supervisor starts, so one page mostly will do.
-  std::string text(4096, '\0');
-  std::size_t length = 0, start = 0;
-  for (bool at_end = false; !at_end;) {
-    length += file.read(text.data() + length, text.size() - length);
-    at_end = length < text.size();
-    for (;;) {
-      std::size_t end = text.find('\0', start);
-      if (end >= length && !at_end) break;
-      end = std::min(end, length);
-      std::string_view entry(text.data() + start, end - start);
-      if (entry.size() > name.size() && entry.starts_with(name) && entry[name.size()] == '=' &&
-          matches(entry.substr(name.size() + 1)))
-        return true;
-      start = end + 1;
-      if (start >= length) break;
-    }
-    if (!at_end) text.resize(text.size() * 4);
+  Found found = file ? look_for(file, name, matches) : Found::Nothing;
+  if (found != Found::Nothing) return found == Found::Yes;
+  // A main thread that has ended shows nothing; the others, if there are any, still do.
+  bool there = false;
+  for (pid_t thread : numbers_in(Path("/proc/%d/task", pid).text, there)) {
+    if (thread == pid) continue;
+    File again(Path("/proc/%d/task/%d/environ", pid, thread).text);
+    if (again && look_for(again, name, matches) == Found::Yes) return true;
   }
   return false;
 }

@@ -1,5 +1,6 @@
 // Looks into /proc: what a process is, who its children are, what its environment says. A snapshot of something that
-// moves: every answer may be out of date when it is read, so whoever kills by it checks the identity again (end_process).
+// moves: every answer may be out of date when it is read, so whoever kills by it checks the identity again
+// (end_process).
 
 #pragma once
 
@@ -21,9 +22,11 @@ struct ProcessFacts {
   pid_t session = 0;
   char state = '?';
   std::uint64_t start_time = 0;  ///< clock ticks since boot; with the pid it names one process and no other
+  int threads = 0;
   std::string name;
 
-  bool is_dead() const { return state == 'Z' || state == 'X'; }
+  /// A process whose main thread ended looks like a zombie, and lives on in its other threads.
+  bool is_dead() const { return state == 'X' || (state == 'Z' && threads <= 1); }
 };
 
 /// Empty if there is no such process.
@@ -38,8 +41,8 @@ std::vector<pid_t> all_processes();
 /// From the caller's parent up to the first process of the machine (or container).
 std::vector<pid_t> ancestors();
 
-/// True if the environment the process was started with has a variable of this name for whose value `matches`. False where
-/// it may not be read. A process may have overwritten it.
+/// True if the environment the process was started with has a variable of this name for whose value `matches`. False
+/// where it may not be read. A process may have overwritten it.
 bool has_variable(pid_t pid, std::string_view name, const std::function<bool(std::string_view)>& matches);
 
 /// Sends SIGKILL through a descriptor of the process, after a check that pid and start time still go together. False if

@@ -1,7 +1,7 @@
 // A ScratchRoot owns two directories, scratch/ (in use) and trash/ (to be deleted), and one thread that empties the
-// latter. The thread shares nothing with the callers but the queue of names and the figures, under one mutex. At the end
-// the thread gets some more time, is then told to stop, which it sees between two entries, and is joined; what it left is
-// found by the next ScratchRoot.
+// latter. The thread shares nothing with the callers but the queue of names and the figures, under one mutex. At the
+// end the thread gets some more time, is then told to stop, which it sees between two entries, and is joined; what it
+// left is found by the next ScratchRoot.
 
 #include "supervisor/process/scratch.hpp"
 

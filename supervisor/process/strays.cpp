@@ -3,8 +3,9 @@
 // everything a stray has started is a stray too, whatever its environment says.
 //
 // Ending is a loop of search and kill, since what is being killed may fork meanwhile; it ends when a search finds
-// nothing. Each process is killed through a descriptor of its own after a second look at its start time, the group in one
-// go besides. The zombie of the child is the anchor: while it is there, no stranger can have its group or session.
+// nothing. Each process is killed through a descriptor of its own after a second look at its start time, the group in
+// one go besides. The zombie of the child is the anchor: while it is there, no stranger can have its group or
+// session.
 //
 // An Ending owns itself through its timer, and holds the child weakly: with the child goes the work.
 
@@ -107,6 +108,7 @@ std::vector<ProcessFacts> search_everywhere(pid_t leader, std::uint64_t since, s
       if (strays.contains(facts.parent) && strays.insert(pid).second) more = true;
   }
   std::vector<ProcessFacts> found;
+  found.reserve(strays.size());
   for (pid_t pid : strays) found.push_back(younger.at(pid));
   return found;
 }
@@ -126,6 +128,15 @@ class Account {
   void found(const std::vector<ProcessFacts>& now) {
     for (const ProcessFacts& process : now) names_[identity(process)] = process.name;
     last_ = now;
+  }
+  /// Adds those of earlier rounds that are still there: one that is dying may have slipped through a search.
+  void add_living(std::vector<ProcessFacts>& now) const {
+    std::set<Identity> known;
+    for (const ProcessFacts& process : now) known.insert(identity(process));
+    for (const ProcessFacts& process : last_) {
+      auto facts = known.contains(identity(process)) ? std::nullopt : read_facts(process.pid);
+      if (facts && !facts->is_dead() && identity(*facts) == identity(process)) now.push_back(std::move(*facts));
+    }
   }
   StrayReport report() const {
     StrayReport report;
@@ -164,6 +175,7 @@ class Ending : public std::enable_shared_from_this<Ending> {
     auto child = child_.lock();
     if (!child || child->reaped) return;
     std::vector<ProcessFacts> found = search(child->pid, cookie_, Search::BelowReapers);
+    account_.add_living(found);
     account_.found(found);
     // Also where nothing was found: a search may miss one, and the group costs one call.
     child->signal_group(SIGKILL);
@@ -236,6 +248,7 @@ StrayReport end_leftovers(std::string_view prefix, std::chrono::milliseconds lim
       if (auto facts = read_facts(pid); facts && !facts->is_dead()) found.push_back(std::move(*facts));
     }
     add_descendants(found);
+    account.add_living(found);
     account.found(found);
     for (const ProcessFacts& process : found) end_process(process);
     if (found.empty() || steady_clock::now() >= deadline) return account.report();

@@ -1,6 +1,6 @@
-// Each stack is a Reading: one program, its output, its timer. The Symboliser owns the Readings; a Reading ends when its
-// program has ended, which may be after its answer was given: a program that waits in the kernel (a dead network file
-// system) outlives its deadline, and counts against kAtOnce until it is gone.
+// Each stack is a Reading: one program, its output, its timer. The Symboliser owns the Readings; a Reading ends when
+// its program has ended, which may be after its answer was given: a program that waits in the kernel (a dead network
+// file system) outlives its deadline, and counts against kAtOnce until it is gone.
 //
 // The program gets the stack as text on stdin (a memfd) and answers with lines "INDEX\ttext", any number per frame.
 

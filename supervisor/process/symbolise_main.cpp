@@ -1,6 +1,6 @@
-// The program bulkhead-symbolise: a crash file's frames and maps on stdin, lines "INDEX\tname" on stdout, innermost first,
-// each written as soon as it is known, since the reader may end this program at any time. It works from the recorded maps
-// and the files they name; the process itself is gone.
+// The program bulkhead-symbolise: a crash file's frames and maps on stdin, lines "INDEX\tname" on stdout, innermost
+// first, each written as soon as it is known, since the reader may end this program at any time. It works from the
+// recorded maps and the files they name; the process itself is gone.
 
 #include <cxxabi.h>
 #include <dwarf.h>
@@ -16,13 +16,15 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "supervisor/process/crash_file.hpp"
 
-#if defined(__has_feature)
-#define BULKHEAD_SANITIZED __has_feature(address_sanitizer)
-#elif defined(__SANITIZE_ADDRESS__)
+// A sanitizer reserves more memory than any limit allows.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define BULKHEAD_SANITIZED 1
+#elif defined(__has_feature)
+#define BULKHEAD_SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
 #else
 #define BULKHEAD_SANITIZED 0
 #endif
@@ -94,10 +96,13 @@ class Frame {
 
   void print(std::size_t index) {
     if (module_ == nullptr) return;
+    find_unit();
     const char* file = nullptr;
     int line = 0;
-    if (Dwfl_Line* source = dwfl_module_getsrc(module_, looked_up_))
-      file = dwfl_lineinfo(source, nullptr, &line, nullptr, nullptr, nullptr);
+    if (Dwarf_Line* source = unit_ != nullptr ? dwarf_getsrc_die(unit_, looked_up_ - bias_) : nullptr) {
+      file = dwarf_linesrc(source, nullptr, nullptr);
+      dwarf_lineno(source, &line);
+    }
     print_inlined(index, file, line);
     GElf_Off offset = 0;
     GElf_Sym symbol;
@@ -108,26 +113,56 @@ class Frame {
   }
 
  private:
+  /// The compilation unit. Clang writes no table of who has which addresses, so one may have to ask them all.
+  void find_unit() {
+    unit_ = dwfl_module_addrdie(module_, looked_up_, &bias_);
+    if (unit_ != nullptr) return;
+    while ((unit_ = dwfl_module_nextcu(module_, unit_, &bias_)) != nullptr)
+      if (dwarf_haspc(unit_, looked_up_ - bias_) > 0) return;
+  }
+
   /// One line for each function that was inlined here, innermost first; `file` and `line` become those of the call.
   void print_inlined(std::size_t index, const char*& file, int& line) {
-    Dwarf_Addr bias = 0;
-    Dwarf_Die* unit = dwfl_module_addrdie(module_, looked_up_, &bias);
-    if (unit == nullptr) return;
-    Dwarf_Die* raw = nullptr;
-    int count = dwarf_getscopes(unit, looked_up_ - bias, &raw);
-    std::unique_ptr<Dwarf_Die, Free> scopes(raw);
+    if (unit_ == nullptr) return;
     Dwarf_Files* files = nullptr;
     std::size_t number_of_files = 0;
-    if (count <= 0 || dwarf_getsrcfiles(unit, &files, &number_of_files) != 0) return;
-    for (int i = 0; i < count; ++i) {
-      Dwarf_Die* scope = scopes.get() + i;
-      if (dwarf_tag(scope) == DW_TAG_subprogram) return;
-      if (dwarf_tag(scope) != DW_TAG_inlined_subroutine) continue;
-      std::printf("%zu\t%s%s (inlined)\n", index, name_of(scope).c_str(), place(file, line).c_str());
-      Dwarf_Word call_file = number(scope, DW_AT_call_file);
+    if (dwarf_getsrcfiles(unit_, &files, &number_of_files) != 0) return;
+    std::vector<Dwarf_Die> scopes;
+    find_scopes(*unit_, scopes, 0);
+    for (auto scope = scopes.rbegin(); scope != scopes.rend(); ++scope) {
+      if (dwarf_tag(&*scope) != DW_TAG_inlined_subroutine) continue;
+      std::printf("%zu\t%s%s (inlined)\n", index, name_of(&*scope).c_str(), place(file, line).c_str());
+      Dwarf_Word call_file = number(&*scope, DW_AT_call_file);
       file = call_file < number_of_files ? dwarf_filesrc(files, call_file, nullptr, nullptr) : nullptr;
-      line = static_cast<int>(number(scope, DW_AT_call_line));
+      line = static_cast<int>(number(&*scope, DW_AT_call_line));
     }
+  }
+
+  /// The function and what lies in it around the address, outermost first. libdw's own search does not look into
+  /// namespaces, where Clang puts functions.
+  bool find_scopes(Dwarf_Die parent, std::vector<Dwarf_Die>& scopes, int depth) const {
+    constexpr int kDeep = 64;
+    Dwarf_Die die;
+    if (depth > kDeep || dwarf_child(&parent, &die) != 0) return false;
+    do {
+      switch (dwarf_tag(&die)) {
+        case DW_TAG_subprogram:
+        case DW_TAG_inlined_subroutine:
+        case DW_TAG_lexical_block:
+          if (dwarf_haspc(&die, looked_up_ - bias_) <= 0) break;
+          scopes.push_back(die);
+          find_scopes(die, scopes, depth + 1);
+          return true;
+        case DW_TAG_namespace:
+        case DW_TAG_module:
+        case DW_TAG_class_type:
+        case DW_TAG_structure_type:
+          if (find_scopes(die, scopes, depth + 1)) return true;
+          break;
+        default: break;
+      }
+    } while (dwarf_siblingof(&die, &die) == 0);
+    return false;
   }
 
   static Dwarf_Word number(Dwarf_Die* die, unsigned attribute) {
@@ -154,6 +189,8 @@ class Frame {
   Dwarf_Addr address_;
   Dwarf_Addr looked_up_;
   Dwfl_Module* module_;
+  Dwarf_Die* unit_ = nullptr;
+  Dwarf_Addr bias_ = 0;
 };
 
 Session open_session(std::string maps) {
@@ -171,7 +208,7 @@ Session open_session(std::string maps) {
 }  // namespace
 
 int main() {
-  if (!BULKHEAD_SANITIZED) {  // a sanitizer reserves more than any limit allows
+  if (!BULKHEAD_SANITIZED) {
     rlimit memory{kMemory, kMemory};
     ::setrlimit(RLIMIT_DATA, &memory);
   }

@@ -113,8 +113,8 @@ struct Subject {
   std::optional<ExitStatus> status;
 };
 
-/// Runs `work` in a fork of the test, and fails the test where that fails or does not come back. For what a test must not
-/// do to itself: change user, limits, filters, or lose its stdio.
+/// Runs `work` in a fork of the test, and fails the test where that fails or does not come back. For what a test must
+/// not do to itself: change user, limits, filters, or lose its stdio.
 inline void in_subprocess(const std::function<void()>& work) {
   pid_t pid = ::fork();
   ASSERT_GE(pid, 0);

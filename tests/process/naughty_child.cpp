@@ -75,6 +75,7 @@ int exit_with(const Arguments& arguments) { return static_cast<int>(number(argum
 int die_by(const Arguments& arguments) {
   rlimit none{0, 0};
   ::setrlimit(RLIMIT_CORE, &none);
+  std::signal(static_cast<int>(number(arguments, 0)), SIG_DFL);  // a sanitizer has handlers of its own
   ::raise(static_cast<int>(number(arguments, 0)));
   return 92;
 }
@@ -172,6 +173,19 @@ int leave_disguised(const Arguments&) {
     say("ready");
     leave_stdio();
     wait_for_ever();
+  });
+  return 0;
+}
+
+void* wait_in_thread(void*) { wait_for_ever(); }
+
+// A daemon whose main thread is gone, so that it looks like a zombie.
+int leave_headless(const Arguments&) {
+  as_daemon(true, [] {
+    leave_stdio();
+    pthread_t thread;
+    ::pthread_create(&thread, nullptr, wait_in_thread, nullptr);
+    ::pthread_exit(nullptr);
   });
   return 0;
 }
@@ -287,6 +301,7 @@ const std::map<std::string, int (*)(const Arguments&)> kDeeds{
     {"leave-in-group", leave_in_group},
     {"leave-daemons", leave_daemons},
     {"leave-disguised", leave_disguised},
+    {"leave-headless", leave_headless},
     {"leave-breeders", leave_breeders},
     {"leave-pipe-holder", leave_pipe_holder},
     {"close-stdout", close_stdout},

@@ -1,4 +1,5 @@
-// A slot is clean at once, and in the end nothing is left, whatever was in the directory; and nothing outside it is gone.
+// A slot is clean at once, and in the end nothing is left, whatever was in the directory; and nothing outside it is
+// gone.
 
 #include "supervisor/process/scratch.hpp"
 

@@ -79,6 +79,19 @@ TEST(Strays, AHundredAreEndedAndTheFirstOnesNamed) {
   expect_all_ended(subject.end_strays(cookie), 100);
 }
 
+TEST(Strays, OneWhoseMainThreadIsGoneIsNoZombie) {
+  Loop loop;
+  std::string cookie = make_cookie(kPrefix);
+  Subject subject(loop, with_cookie({"leave-headless"}, cookie));
+  subject.until_end();
+  std::vector<Stray> found = find_strays(*subject.child, cookie);
+  ASSERT_EQ(found.size(), 1U);
+  loop.until([&] { return !is_running(found.front().pid); }, "the end of its main thread");
+  EXPECT_EQ(find_strays(*subject.child, cookie).size(), 1U);
+  expect_all_ended(subject.end_strays(cookie), 1);
+  EXPECT_TRUE(find_strays(*subject.child, cookie, Search::Everywhere).empty());
+}
+
 TEST(Strays, ThoseThatGoOnForkingAreEnded) {
   Loop loop;
   std::string cookie = make_cookie(kPrefix);
