@@ -75,6 +75,8 @@ http::Options http(const config::Config& config) {
   options.limits.request = config.request_timeout;
   options.default_policy = default_policy(config);
   for (const config::ApiKey& key : config.api_keys) options.keys.add(key.name, key.key);
+  for (const config::RateLimit& limit : config.rate_limits)
+    options.rate_limits.push_back({limit.path, limit.per_window, limit.at_once});
   return options;
 }
 

@@ -47,6 +47,13 @@ struct ApiKey {
   std::string key;
 };
 
+/// How often clients may ask on one path.
+struct RateLimit {
+  std::string path;    ///< "run", "status", …
+  int per_window = 0;  ///< in ten seconds; 0: no limit
+  int at_once = 0;     ///< requests being answered; 0: no limit
+};
+
 struct Config {
   Subcommand subcommand = Subcommand::Serve;
   std::vector<std::string> command;  ///< the handler's argv; never empty
@@ -69,7 +76,8 @@ struct Config {
   milliseconds grace{30'000};          ///< for running jobs when the supervisor stops
 
   // ---- the endpoint (serve) ----
-  std::vector<std::string> listen{"127.0.0.1:8000"};  ///< HOST:PORT, [V6]:PORT or unix:/path, checked for form
+  /// HOST:PORT, [V6]:PORT or unix:/path, checked for form; fd:N for sockets that were handed over (LISTEN_FDS).
+  std::vector<std::string> listen{"127.0.0.1:8000"};
   std::string endpoint_id;                            ///< what children are told; routes accept any
   std::int64_t queue_max = 100'000;
   std::int64_t max_run_body = 10 << 20;
@@ -79,6 +87,7 @@ struct Config {
   std::int64_t max_header = 16 << 10;
   int max_connections = 1024;
   milliseconds request_timeout{60'000};
+  std::vector<RateLimit> rate_limits;  ///< none: no limits
   std::vector<ApiKey> api_keys;
   std::string webhook_secret;  ///< signs webhooks; empty: unsigned
 

@@ -206,6 +206,11 @@ std::optional<std::pair<std::string_view, std::string_view>> split_address(std::
 
 std::string set_listen(Config& config, const Texts& texts) {
   for (const std::string& text : texts) {
+    if (text.starts_with("fd:")) {
+      auto fd = parse_integer(std::string_view(text).substr(3));
+      if (!fd || *fd < 3 || *fd > 65535) return "must be the number of a listening socket after fd:, 3 or more";
+      continue;
+    }
     if (text.starts_with("unix:")) {
       // sockaddr_un holds 108 bytes, its terminating zero included.
       if (text.size() == 5 || text.size() - 5 > 107) return "must name a path of 1 to 107 bytes after unix:";
@@ -219,6 +224,52 @@ std::string set_listen(Config& config, const Texts& texts) {
   }
   config.listen = texts;
   return {};
+}
+
+/// RunPod's table of what an endpoint takes in ten seconds, and at a time.
+const std::array kRunpodLimits{RateLimit{"run", 1000, 200},         RateLimit{"runsync", 2000, 400},
+                               RateLimit{"status", 2000, 400},      RateLimit{"status-sync", 2000, 400},
+                               RateLimit{"stream", 2000, 400},      RateLimit{"openai", 2000, 400},
+                               RateLimit{"cancel", 100, 20},        RateLimit{"purge-queue", 2, 0},
+                               RateLimit{"requests", 10, 2}};
+
+std::string set_rate_limit(Config& config, const Texts& texts) {
+  constexpr std::string_view kAllowed =
+      "must be none, runpod, or PATH=N or PATH=N/M (N in ten seconds, M at a time; 0: no limit), such as run=1000/200";
+  std::vector<RateLimit> limits;
+  for (const std::string& text : texts) {
+    if (text == "none" && texts.size() == 1) break;
+    if (text == "runpod") {
+      limits.insert(limits.end(), kRunpodLimits.begin(), kRunpodLimits.end());
+      continue;
+    }
+    std::size_t equals = text.find('=');
+    if (equals == std::string::npos || equals == 0) return std::string(kAllowed);
+    std::size_t slash = std::min(text.find('/', equals), text.size());
+    std::string_view path = std::string_view(text).substr(0, equals);
+    auto per_window = parse_integer(std::string_view(text).substr(equals + 1, slash - equals - 1));
+    auto at_once = slash < text.size() ? parse_integer(std::string_view(text).substr(slash + 1)) : 0;
+    auto in_range = [](const std::optional<std::int64_t>& n) { return n && *n >= 0 && *n <= 1'000'000'000; };
+    if (!in_range(per_window) || !in_range(at_once)) return std::string(kAllowed);
+    bool known = std::any_of(kRunpodLimits.begin(), kRunpodLimits.end(), [&](auto& row) { return row.path == path; }) ||
+                 path == "health" || path == "retry";
+    if (!known) return "must name a path of the endpoint, such as run, runsync, status, stream or cancel";
+    // A path said on its own overrides its row of a table said before it.
+    std::erase_if(limits, [&](const RateLimit& limit) { return limit.path == path; });
+    limits.push_back({std::string(path), static_cast<int>(*per_window), static_cast<int>(*at_once)});
+  }
+  config.rate_limits = std::move(limits);
+  return {};
+}
+
+std::string show_rate_limits(const Config& config) {
+  if (config.rate_limits.empty()) return "none";
+  std::string all;
+  for (const RateLimit& limit : config.rate_limits) {
+    all.append(all.empty() ? "" : ",").append(limit.path).append("=").append(std::to_string(limit.per_window));
+    if (limit.at_once > 0) all.append("/").append(std::to_string(limit.at_once));
+  }
+  return all;
 }
 
 std::string set_endpoint_id(Config& config, const Texts& texts) {
@@ -372,6 +423,9 @@ const std::array kOptions{
     Option{.name = "request-timeout", .value = "DURATION", .group = Group::Limits,
            .help = "time for a request to arrive", .serve_only = true,
            BULKHEAD_DURATION(request_timeout, 100, kDay)},
+    Option{.name = "rate-limit", .value = "PATH=N/M", .group = Group::Limits,
+           .help = "N requests in 10 s, M at a time; or runpod; repeatable", .serve_only = true, .list = true,
+           .set = set_rate_limit, .show = show_rate_limits},
 
     Option{.name = "state-dir", .value = "DIR", .group = Group::State,
            .help = "where jobs are kept", .set = set_state_dir,
@@ -430,7 +484,8 @@ std::string_view nearest(std::string_view typed, std::span<const std::string_vie
 }
 
 bool is_local(std::string_view listen) {
-  if (listen.starts_with("unix:")) return true;
+  // Where a socket that was handed over listens shows only when it is looked at: the server does.
+  if (listen.starts_with("unix:") || listen.starts_with("fd:")) return true;
   auto parts = split_address(listen);
   return parts && (parts->first == "localhost" || parts->first == "::1" || parts->first.starts_with("127."));
 }

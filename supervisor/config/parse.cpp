@@ -3,7 +3,10 @@
 
 #include <CLI/CLI.hpp>
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <charconv>
 
 #include "supervisor/config/config.hpp"
 #include "supervisor/config/file.hpp"
@@ -201,6 +204,24 @@ std::optional<Given> default_state_dir(const Environment& environment) {
   return {};
 }
 
+/// The sockets that whoever started us listens on already, if they are meant for this process (sd_listen_fds(3)).
+std::optional<Given> inherited_sockets(const Environment& environment) {
+  auto number = [&](std::string_view name) {
+    auto found = environment.find(name);
+    long value = 0;
+    if (found == environment.end()) return value;
+    const std::string& text = found->second;
+    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    return error == std::errc{} && end == text.data() + text.size() ? value : 0;
+  };
+  constexpr long kFirst = 3;
+  long count = number("LISTEN_FDS");
+  if (count < 1 || count > 1000 || number("LISTEN_PID") != getpid()) return {};
+  Given given{.origin = "LISTEN_FDS"};
+  for (long fd = kFirst; fd < kFirst + count; ++fd) given.texts.push_back("fd:" + std::to_string(fd));
+  return given;
+}
+
 /// BULKHEAD_* variables that nothing reads: most likely mistyped.
 std::string strange_variables(const Environment& environment) {
   std::string text;
@@ -281,6 +302,7 @@ std::variant<Config, Exit> parse(int argc, const char* const* argv, const Enviro
   for (const Option& option : options()) {
     auto given = find(option, line, environment, file);
     if (!given && option.name == "state-dir") given = default_state_dir(environment);
+    if (!given && option.name == "listen") given = inherited_sockets(environment);
     if (!given && option.name == "state-dir" && !line.check) {
       return Exit{kBadConfig, "bulkhead: no place to keep state: HOME is not set either; give --state-dir DIR\n"};
     }

@@ -209,6 +209,32 @@ TEST(Config, KeysAreReadFromAFile) {
   EXPECT_EQ(config.api_keys[1].key, "k=2");
 }
 
+TEST(Config, RateLimitsAreNamedOrRunpods) {
+  EXPECT_TRUE(serve({}).rate_limits.empty());
+  EXPECT_TRUE(serve({"--rate-limit", "none"}).rate_limits.empty());
+  Config own = serve({"--rate-limit", "run=5/2", "--rate-limit", "status=9"});
+  ASSERT_EQ(own.rate_limits.size(), 2U);
+  EXPECT_EQ(own.rate_limits[0].path, "run");
+  EXPECT_EQ(own.rate_limits[0].per_window, 5);
+  EXPECT_EQ(own.rate_limits[0].at_once, 2);
+  EXPECT_EQ(own.rate_limits[1].at_once, 0);
+  Config mixed = serve({"--rate-limit", "runpod", "--rate-limit", "run=7"});
+  EXPECT_EQ(mixed.rate_limits.size(), 9U);
+  EXPECT_EQ(mixed.rate_limits.back().per_window, 7);
+  for (const char* bad : {"run", "=5", "run=", "run=x", "run=-1", "run=1/x", "run=1/", "nowhere=5"}) {
+    EXPECT_EQ(refused({"serve", "--rate-limit", bad, "--", "x"}).code, kUsage) << bad;
+  }
+}
+
+TEST(Config, SocketsThatWereHandedOverAreTheDefaultAddress) {
+  Environment environment{{"HOME", "/h"}, {"LISTEN_FDS", "2"}, {"LISTEN_PID", std::to_string(getpid())}};
+  EXPECT_EQ(serve({}, environment).listen, (std::vector<std::string>{"fd:3", "fd:4"}));
+  EXPECT_EQ(serve({"--listen", "127.0.0.1:1"}, environment).listen, std::vector<std::string>{"127.0.0.1:1"});
+  environment["LISTEN_PID"] = "1";  // somebody else's
+  EXPECT_EQ(serve({}, environment).listen, std::vector<std::string>{"127.0.0.1:8000"});
+  EXPECT_EQ(refused({"serve", "--listen", "fd:1", "--", "x"}).code, kUsage);
+}
+
 TEST(Config, HelpAndVersionAreAnswers) {
   for (const char* word : {"--help", "-h", "help"}) {
     Exit exit = refused({word});
@@ -356,6 +382,7 @@ max-chunk            1MiB                          default
 max-header           16KiB                         default
 max-connections      1024                          default
 request-timeout      1m                            default
+rate-limit           none                          default
 state-dir            /var/lib/b                    STATE_DIRECTORY
 durability           full                          default
 keep-async           30m                           default
