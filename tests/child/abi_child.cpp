@@ -20,8 +20,9 @@ namespace {
   for (;;) pause();
 }
 
-void segfault() {
-  volatile int* nowhere = nullptr;
+// A frame of its own at every level of optimisation.
+__attribute__((noinline)) void segfault() {
+  volatile int* volatile nowhere = nullptr;
   *nowhere = 1;  // NOLINT: that is what it is for
 }
 
