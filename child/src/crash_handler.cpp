@@ -76,7 +76,8 @@ class Line {
     if (value < 0) *--at = '-';
     return text({at, static_cast<std::size_t>(digits + sizeof digits - at)});
   }
-  Line& address(std::uintptr_t value) {
+  // Not inlined: beside sigsetjmp, GCC would warn of its loop variable.
+  __attribute__((noinline)) Line& address(std::uintptr_t value) {
     char digits[20];
     char* at = digits + sizeof digits;
     do *--at = "0123456789abcdef"[value & 15];
