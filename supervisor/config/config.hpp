@@ -78,7 +78,7 @@ struct Config {
   // ---- the endpoint (serve) ----
   /// HOST:PORT, [V6]:PORT or unix:/path, checked for form; fd:N for sockets that were handed over (LISTEN_FDS).
   std::vector<std::string> listen{"127.0.0.1:8000"};
-  std::string endpoint_id;                            ///< what children are told; routes accept any
+  std::string endpoint_id;  ///< what children are told; routes accept any
   std::int64_t queue_max = 100'000;
   std::int64_t max_run_body = 10 << 20;
   std::int64_t max_runsync_body = 20 << 20;
@@ -110,11 +110,11 @@ struct Exit {
 
 // The program's exit codes, as the help names them; from 64 on they are those of sysexits.h.
 inline constexpr int kOk = 0;
-inline constexpr int kJobFailed = 1;   ///< `run`: the job failed
-inline constexpr int kUsage = 2;       ///< the command line is wrong
-inline constexpr int kNeverReady = 69; ///< no handler process ever became ready
-inline constexpr int kBroken = 71;     ///< the machine said no: address in use, state directory locked, …
-inline constexpr int kBadConfig = 78;  ///< the file or the environment is wrong; a restart would not help
+inline constexpr int kJobFailed = 1;    ///< `run`: the job failed
+inline constexpr int kUsage = 2;        ///< the command line is wrong
+inline constexpr int kNeverReady = 69;  ///< no handler process ever became ready
+inline constexpr int kBroken = 71;      ///< the machine said no: address in use, state directory locked, …
+inline constexpr int kBadConfig = 78;   ///< the file or the environment is wrong; a restart would not help
 
 using Environment = std::map<std::string, std::string, std::less<>>;
 

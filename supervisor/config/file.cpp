@@ -62,8 +62,8 @@ std::variant<std::vector<Setting>, std::string> read_file(const std::string& pat
   try {
     table = toml::parse(text, path);
   } catch (const toml::parse_error& error) {
-    return path + ":" + std::to_string(error.source().begin.line) + ": not valid TOML: " +
-           std::string(error.description());
+    return path + ":" + std::to_string(error.source().begin.line) +
+           ": not valid TOML: " + std::string(error.description());
   }
 
   std::vector<Setting> settings;

@@ -110,18 +110,21 @@ std::string program_help() { return std::string(kProgram) + std::string(kExitCod
 std::string subcommand_help(Subcommand subcommand, bool check) {
   std::string text;
   if (check) {
-    text = "Usage: bulkhead check [options] [-- COMMAND…]\n\n"
-           "Prints every setting `bulkhead serve` would use with the same options, environment and file, and where each\n"
-           "comes from. Starts nothing.\n";
+    text =
+        "Usage: bulkhead check [options] [-- COMMAND…]\n\n"
+        "Prints every setting `bulkhead serve` would use with the same options, environment and file, and where each\n"
+        "comes from. Starts nothing.\n";
   } else if (subcommand == Subcommand::Serve) {
-    text = "Usage: bulkhead serve [options] -- COMMAND…\n\n"
-           "Keeps handler processes running (COMMAND each) and gives them the jobs that clients send over HTTP, with\n"
-           "RunPod's API: /run, /runsync, /status/{id}, /stream/{id}, /cancel/{id}, /health and the rest, bare or under\n"
-           "/v2/{endpoint}. A job that was accepted is kept until it ended, whatever crashes.\n";
+    text =
+        "Usage: bulkhead serve [options] -- COMMAND…\n\n"
+        "Keeps handler processes running (COMMAND each) and gives them the jobs that clients send over HTTP, with\n"
+        "RunPod's API: /run, /runsync, /status/{id}, /stream/{id}, /cancel/{id}, /health and the rest, bare or under\n"
+        "/v2/{endpoint}. A job that was accepted is kept until it ended, whatever crashes.\n";
   } else {
-    text = "Usage: bulkhead run [options] -- COMMAND…\n\n"
-           "Runs the handler in a supervised process on the job of its own --test_input or test_input.json, prints the\n"
-           "result, and ends. A crash of the handler is reported as a failed job.\n";
+    text =
+        "Usage: bulkhead run [options] -- COMMAND…\n\n"
+        "Runs the handler in a supervised process on the job of its own --test_input or test_input.json, prints the\n"
+        "result, and ends. A crash of the handler is reported as a failed job.\n";
   }
   text += option_lines(subcommand);
   text += kSettings;

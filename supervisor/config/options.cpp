@@ -5,25 +5,15 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <fstream>
-#include <limits>
 #include <numeric>
 
 #include "supervisor/config/units.hpp"
+#include "supervisor/config/values.hpp"
 
 namespace bulkhead::config {
 namespace {
 
 using namespace std::chrono_literals;
-using Texts = std::vector<std::string>;
-
-std::optional<std::int64_t> parse_integer(std::string_view text) {
-  std::int64_t value = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size()) return {};
-  return value;
-}
 
 template <auto Member, std::int64_t Low, std::int64_t High>
 std::string set_integer(Config& config, const Texts& texts) {
@@ -107,241 +97,6 @@ std::string show_word(const Config& config) {
   return {};
 }
 
-std::string set_dispatch_window(Config& config, const Texts& texts) {
-  if (texts.front() == "auto") {
-    config.dispatch_window.reset();
-    return {};
-  }
-  auto value = parse_integer(texts.front());
-  if (!value || *value < 0 || *value > 16) return "must be auto, or a whole number, 0 to 16";
-  config.dispatch_window = static_cast<int>(*value);
-  return {};
-}
-
-std::string show_dispatch_window(const Config& config) {
-  return config.dispatch_window ? std::to_string(*config.dispatch_window) : "auto";
-}
-
-std::string set_gpus(Config& config, const Texts& texts) {
-  Gpus gpus;
-  if (texts.size() == 1) {
-    for (auto [word, which] : {std::pair{"inherited", Gpus::Which::Inherited}, {"none", Gpus::Which::None},
-                               {"all", Gpus::Which::All}}) {
-      if (texts.front() != word) continue;
-      gpus.which = which;
-      config.gpus = std::move(gpus);
-      return {};
-    }
-  }
-  gpus.which = Gpus::Which::Listed;
-  for (const std::string& text : texts) {
-    std::size_t begin = 0;
-    while (begin <= text.size()) {
-      std::size_t end = std::min(text.find(',', begin), text.size());
-      std::string device = text.substr(begin, end - begin);
-      bool number = !device.empty() && device.find_first_not_of("0123456789") == std::string::npos;
-      if (!number && !device.starts_with("GPU-") && !device.starts_with("MIG-")) {
-        return "must be none, all, or devices such as 0,1 or GPU-<uuid>";
-      }
-      if (std::find(gpus.devices.begin(), gpus.devices.end(), device) != gpus.devices.end()) {
-        return "names device " + device + " twice";
-      }
-      gpus.devices.push_back(std::move(device));
-      begin = end + 1;
-    }
-  }
-  config.gpus = std::move(gpus);
-  return {};
-}
-
-std::string join(const Texts& texts) {
-  std::string all;
-  for (const std::string& text : texts) all.append(all.empty() ? "" : ",").append(text);
-  return all;
-}
-
-std::string show_gpus(const Config& config) {
-  switch (config.gpus.which) {
-    case Gpus::Which::Inherited: return "inherited";
-    case Gpus::Which::None: return "none";
-    case Gpus::Which::All: return "all";
-    case Gpus::Which::Listed: break;
-  }
-  return join(config.gpus.devices);
-}
-
-std::string set_worker_env(Config& config, const Texts& texts) {
-  config.worker_env.clear();
-  for (const std::string& text : texts) {
-    std::size_t equals = text.find('=');
-    std::string name = text.substr(0, equals);
-    bool good = equals != std::string::npos && !name.empty() && (name.front() < '0' || name.front() > '9') &&
-                std::all_of(name.begin(), name.end(), [](unsigned char c) { return c == '_' || std::isalnum(c); });
-    if (!good) return "must be NAME=VALUE, the name of letters, digits and underscores";
-    if (name.starts_with("BULKHEAD_")) return "must not set " + name + ": BULKHEAD_* is how the child is spoken to";
-    config.worker_env.emplace_back(std::move(name), text.substr(equals + 1));
-  }
-  return {};
-}
-
-std::string show_worker_env(const Config& config) {
-  std::string all;
-  for (const auto& [name, value] : config.worker_env) all.append(all.empty() ? "" : ",").append(name).append("=***");
-  return all;
-}
-
-/// Host and port of HOST:PORT, or none.
-std::optional<std::pair<std::string_view, std::string_view>> split_address(std::string_view listen) {
-  std::size_t colon = listen.rfind(':');
-  if (colon == std::string_view::npos) return {};
-  std::string_view host = listen.substr(0, colon);
-  if (host.starts_with('[') && host.ends_with(']')) {
-    host = host.substr(1, host.size() - 2);
-  } else if (host.find(':') != std::string_view::npos) {
-    return {};
-  }
-  if (host.empty()) return {};
-  return std::pair{host, listen.substr(colon + 1)};
-}
-
-std::string set_listen(Config& config, const Texts& texts) {
-  for (const std::string& text : texts) {
-    if (text.starts_with("fd:")) {
-      auto fd = parse_integer(std::string_view(text).substr(3));
-      if (!fd || *fd < 3 || *fd > 65535) return "must be the number of a listening socket after fd:, 3 or more";
-      continue;
-    }
-    if (text.starts_with("unix:")) {
-      // sockaddr_un holds 108 bytes, its terminating zero included.
-      if (text.size() == 5 || text.size() - 5 > 107) return "must name a path of 1 to 107 bytes after unix:";
-      continue;
-    }
-    auto parts = split_address(text);
-    auto port = parts ? parse_integer(parts->second) : std::nullopt;
-    if (!port || *port < 0 || *port > 65535) {
-      return "must be HOST:PORT, [IPV6]:PORT or unix:/path, the port 0 (any that is free) to 65535";
-    }
-  }
-  config.listen = texts;
-  return {};
-}
-
-/// RunPod's table of what an endpoint takes in ten seconds, and at a time.
-const std::array kRunpodLimits{RateLimit{"run", 1000, 200},         RateLimit{"runsync", 2000, 400},
-                               RateLimit{"status", 2000, 400},      RateLimit{"status-sync", 2000, 400},
-                               RateLimit{"stream", 2000, 400},      RateLimit{"openai", 2000, 400},
-                               RateLimit{"cancel", 100, 20},        RateLimit{"purge-queue", 2, 0},
-                               RateLimit{"requests", 10, 2}};
-
-std::string set_rate_limit(Config& config, const Texts& texts) {
-  constexpr std::string_view kAllowed =
-      "must be none, runpod, or PATH=N or PATH=N/M (N in ten seconds, M at a time; 0: no limit), such as run=1000/200";
-  std::vector<RateLimit> limits;
-  for (const std::string& text : texts) {
-    if (text == "none" && texts.size() == 1) break;
-    if (text == "runpod") {
-      limits.insert(limits.end(), kRunpodLimits.begin(), kRunpodLimits.end());
-      continue;
-    }
-    std::size_t equals = text.find('=');
-    if (equals == std::string::npos || equals == 0) return std::string(kAllowed);
-    std::size_t slash = std::min(text.find('/', equals), text.size());
-    std::string_view path = std::string_view(text).substr(0, equals);
-    auto per_window = parse_integer(std::string_view(text).substr(equals + 1, slash - equals - 1));
-    auto at_once = slash < text.size() ? parse_integer(std::string_view(text).substr(slash + 1)) : 0;
-    auto in_range = [](const std::optional<std::int64_t>& n) { return n && *n >= 0 && *n <= 1'000'000'000; };
-    if (!in_range(per_window) || !in_range(at_once)) return std::string(kAllowed);
-    bool known = std::any_of(kRunpodLimits.begin(), kRunpodLimits.end(), [&](auto& row) { return row.path == path; }) ||
-                 path == "health" || path == "retry";
-    if (!known) return "must name a path of the endpoint, such as run, runsync, status, stream or cancel";
-    // A path said on its own overrides its row of a table said before it.
-    std::erase_if(limits, [&](const RateLimit& limit) { return limit.path == path; });
-    limits.push_back({std::string(path), static_cast<int>(*per_window), static_cast<int>(*at_once)});
-  }
-  config.rate_limits = std::move(limits);
-  return {};
-}
-
-std::string show_rate_limits(const Config& config) {
-  if (config.rate_limits.empty()) return "none";
-  std::string all;
-  for (const RateLimit& limit : config.rate_limits) {
-    all.append(all.empty() ? "" : ",").append(limit.path).append("=").append(std::to_string(limit.per_window));
-    if (limit.at_once > 0) all.append("/").append(std::to_string(limit.at_once));
-  }
-  return all;
-}
-
-std::string set_endpoint_id(Config& config, const Texts& texts) {
-  const std::string& id = texts.front();
-  bool good = !id.empty() && id.size() <= 64 && std::all_of(id.begin(), id.end(), [](unsigned char c) {
-    return std::isalnum(c) || c == '-' || c == '_';
-  });
-  if (!good) return "must be 1 to 64 letters, digits, dashes or underscores";
-  config.endpoint_id = id;
-  return {};
-}
-
-std::string set_state_dir(Config& config, const Texts& texts) {
-  if (texts.front().empty()) return "must be a directory";
-  config.state_dir = texts.front();
-  return {};
-}
-
-std::string add_keys(Config& config, const Texts& lines) {
-  for (const std::string& line : lines) {
-    std::size_t equals = line.find('=');
-    if (equals == 0 || equals == std::string::npos || equals + 1 == line.size()) return "must be name=key";
-    std::string name = line.substr(0, equals);
-    bool twice = std::any_of(config.api_keys.begin(), config.api_keys.end(),
-                             [&](const ApiKey& known) { return known.name == name; });
-    if (twice) return "must name each key once; " + name + " is there twice";
-    config.api_keys.push_back({std::move(name), line.substr(equals + 1)});
-  }
-  return {};
-}
-
-/// The file's lines without blank ones and comments, or none when it cannot be read.
-std::optional<Texts> read_lines(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) return {};
-  Texts lines;
-  for (std::string line; std::getline(file, line);) {
-    while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
-    if (!line.empty() && line.front() != '#') lines.push_back(std::move(line));
-  }
-  return lines;
-}
-
-std::string set_api_key_file(Config& config, const Texts& texts) {
-  auto lines = read_lines(texts.front());
-  if (!lines) return "must be a file that can be read";
-  if (lines->empty()) return "must hold at least one line name=key";
-  std::string problem = add_keys(config, *lines);
-  return problem.empty() ? problem : "every line " + problem;
-}
-
-std::string show_api_keys(const Config& config) {
-  std::string all;
-  for (const ApiKey& key : config.api_keys) all.append(all.empty() ? "" : ",").append(key.name).append("=***");
-  return all;
-}
-
-std::string set_webhook_secret(Config& config, const Texts& texts) {
-  if (texts.front().empty()) return "must not be empty";
-  config.webhook_secret = texts.front();
-  return {};
-}
-
-std::string set_webhook_secret_file(Config& config, const Texts& texts) {
-  auto lines = read_lines(texts.front());
-  if (!lines || lines->size() != 1) return "must be a file of one line, the secret";
-  config.webhook_secret = lines->front();
-  return {};
-}
-
-std::string show_webhook_secret(const Config& config) { return config.webhook_secret.empty() ? "" : "***"; }
-
 constexpr std::int64_t kDay = 86'400'000;
 constexpr std::int64_t kGiB = 1LL << 30;
 
@@ -349,99 +104,220 @@ constexpr std::int64_t kGiB = 1LL << 30;
   .set = set_integer<&Config::member, low, high>, .show = show_integer<&Config::member>
 #define BULKHEAD_DURATION(member, low, high) \
   .set = set_duration<&Config::member, low, high>, .show = show_duration<&Config::member>
-#define BULKHEAD_SIZE(member, low, high) \
-  .set = set_size<&Config::member, low, high>, .show = show_size<&Config::member>
+#define BULKHEAD_SIZE(member, low, high) .set = set_size<&Config::member, low, high>, .show = show_size<&Config::member>
 #define BULKHEAD_WORD(member, words) .set = set_word<&Config::member, words>, .show = show_word<&Config::member, words>
 
 const std::array kOptions{
-    Option{.name = "workers", .value = "N", .group = Group::Children, .help = "handler processes to keep running",
+    Option{.name = "workers",
+           .value = "N",
+           .group = Group::Children,
+           .help = "handler processes to keep running",
            BULKHEAD_INTEGER(workers, 1, 1024)},
-    Option{.name = "spares", .value = "N", .group = Group::Children,
-           .help = "more of them, set up and waiting to replace one that ends", BULKHEAD_INTEGER(spares, 0, 1024)},
-    Option{.name = "setup-timeout", .value = "DURATION", .group = Group::Children,
-           .help = "time a handler may take to become ready", BULKHEAD_DURATION(setup_timeout, 100, kDay)},
-    Option{.name = "max-jobs-per-worker", .value = "N", .group = Group::Children,
+    Option{.name = "spares",
+           .value = "N",
+           .group = Group::Children,
+           .help = "more of them, set up and waiting to replace one that ends",
+           BULKHEAD_INTEGER(spares, 0, 1024)},
+    Option{.name = "setup-timeout",
+           .value = "DURATION",
+           .group = Group::Children,
+           .help = "time a handler may take to become ready",
+           BULKHEAD_DURATION(setup_timeout, 100, kDay)},
+    Option{.name = "max-jobs-per-worker",
+           .value = "N",
+           .group = Group::Children,
            .help = "replace a process after about N jobs; 0: never",
            BULKHEAD_INTEGER(max_jobs_per_worker, 0, 1'000'000'000)},
-    Option{.name = "gpus", .value = "none|all|0,1", .group = Group::Children,
-           .help = "devices to share out among the processes (inherited: each sees all)", .list = true, .set = set_gpus, .show = show_gpus},
-    Option{.name = "worker-env", .value = "NAME=VALUE", .group = Group::Children,
-           .help = "set a variable for the handler; repeatable", .list = true, .set = set_worker_env,
+    Option{.name = "gpus",
+           .value = "none|all|0,1",
+           .group = Group::Children,
+           .help = "devices to share out among the processes (inherited: each sees all)",
+           .list = true,
+           .set = set_gpus,
+           .show = show_gpus},
+    Option{.name = "worker-env",
+           .value = "NAME=VALUE",
+           .group = Group::Children,
+           .help = "set a variable for the handler; repeatable",
+           .list = true,
+           .set = set_worker_env,
            .show = show_worker_env},
 
-    Option{.name = "retries", .value = "N", .group = Group::Jobs,
-           .help = "run a job again, up to N times, when its process dies", BULKHEAD_INTEGER(retries, 0, 100)},
-    Option{.name = "execution-timeout", .value = "DURATION", .group = Group::Jobs,
-           .help = "end a job that runs longer", BULKHEAD_DURATION(execution_timeout, 100, 7 * kDay)},
-    Option{.name = "ttl", .value = "DURATION", .group = Group::Jobs,
-           .help = "end a job that is not finished so long after it was sent", .serve_only = true,
+    Option{.name = "retries",
+           .value = "N",
+           .group = Group::Jobs,
+           .help = "run a job again, up to N times, when its process dies",
+           BULKHEAD_INTEGER(retries, 0, 100)},
+    Option{.name = "execution-timeout",
+           .value = "DURATION",
+           .group = Group::Jobs,
+           .help = "end a job that runs longer",
+           BULKHEAD_DURATION(execution_timeout, 100, 7 * kDay)},
+    Option{.name = "ttl",
+           .value = "DURATION",
+           .group = Group::Jobs,
+           .help = "end a job that is not finished so long after it was sent",
+           .serve_only = true,
            BULKHEAD_DURATION(ttl, 1'000, 7 * kDay)},
-    Option{.name = "cancel-grace", .value = "DURATION", .group = Group::Jobs,
-           .help = "from telling a job to stop to SIGTERM", BULKHEAD_DURATION(cancel_grace, 0, kDay)},
-    Option{.name = "term-grace", .value = "DURATION", .group = Group::Jobs, .help = "from SIGTERM to SIGKILL",
+    Option{.name = "cancel-grace",
+           .value = "DURATION",
+           .group = Group::Jobs,
+           .help = "from telling a job to stop to SIGTERM",
+           BULKHEAD_DURATION(cancel_grace, 0, kDay)},
+    Option{.name = "term-grace",
+           .value = "DURATION",
+           .group = Group::Jobs,
+           .help = "from SIGTERM to SIGKILL",
            BULKHEAD_DURATION(term_grace, 0, kDay)},
-    Option{.name = "grace", .value = "DURATION", .group = Group::Jobs,
-           .help = "time running jobs get when bulkhead is told to stop", BULKHEAD_DURATION(grace, 0, kDay)},
-    Option{.name = "dispatch-window", .value = "auto|0..16", .group = Group::Jobs,
-           .help = "tiny jobs handed to a busy process ahead of time", .set = set_dispatch_window,
+    Option{.name = "grace",
+           .value = "DURATION",
+           .group = Group::Jobs,
+           .help = "time running jobs get when bulkhead is told to stop",
+           BULKHEAD_DURATION(grace, 0, kDay)},
+    Option{.name = "dispatch-window",
+           .value = "auto|0..16",
+           .group = Group::Jobs,
+           .help = "tiny jobs handed to a busy process ahead of time",
+           .set = set_dispatch_window,
            .show = show_dispatch_window},
 
-    Option{.name = "listen", .value = "ADDRESS", .group = Group::Endpoint,
-           .help = "HOST:PORT or unix:/path; repeatable; port 0: any free", .serve_only = true, .list = true,
-           .set = set_listen, .show = [](const Config& config) { return join(config.listen); }},
-    Option{.name = "api-key-file", .value = "FILE", .group = Group::Endpoint,
-           .help = "keys of clients, one name=key a line", .serve_only = true, .set = set_api_key_file,
+    Option{.name = "listen",
+           .value = "ADDRESS",
+           .group = Group::Endpoint,
+           .help = "HOST:PORT or unix:/path; repeatable; port 0: any free",
+           .serve_only = true,
+           .list = true,
+           .set = set_listen,
+           .show = [](const Config& config) { return join(config.listen); }},
+    Option{.name = "api-key-file",
+           .value = "FILE",
+           .group = Group::Endpoint,
+           .help = "keys of clients, one name=key a line",
+           .serve_only = true,
+           .set = set_api_key_file,
            .show = show_api_keys},
-    Option{.name = "api-keys", .value = "NAME=KEY,…", .group = Group::Endpoint,
-           .help = "keys of clients, by environment only", .serve_only = true, .list = true, .secret = true,
-           .set = add_keys, .show = show_api_keys},
-    Option{.name = "endpoint-id", .value = "ID", .group = Group::Endpoint,
-           .help = "the id handlers see; any is accepted in /v2/{id}/", .serve_only = true, .set = set_endpoint_id,
+    Option{.name = "api-keys",
+           .value = "NAME=KEY,…",
+           .group = Group::Endpoint,
+           .help = "keys of clients, by environment only",
+           .serve_only = true,
+           .list = true,
+           .secret = true,
+           .set = add_keys,
+           .show = show_api_keys},
+    Option{.name = "endpoint-id",
+           .value = "ID",
+           .group = Group::Endpoint,
+           .help = "the id handlers see; any is accepted in /v2/{id}/",
+           .serve_only = true,
+           .set = set_endpoint_id,
            .show = [](const Config& config) { return config.endpoint_id; }},
     // Before the file's: what is set last counts, and a flag shall win over the environment.
-    Option{.name = "webhook-secret", .value = "TEXT", .group = Group::Endpoint,
-           .help = "sign webhooks, by environment only", .serve_only = true, .secret = true,
-           .set = set_webhook_secret, .show = show_webhook_secret},
-    Option{.name = "webhook-secret-file", .value = "FILE", .group = Group::Endpoint,
-           .help = "sign webhooks with the secret in this file", .serve_only = true, .set = set_webhook_secret_file,
+    Option{.name = "webhook-secret",
+           .value = "TEXT",
+           .group = Group::Endpoint,
+           .help = "sign webhooks, by environment only",
+           .serve_only = true,
+           .secret = true,
+           .set = set_webhook_secret,
+           .show = show_webhook_secret},
+    Option{.name = "webhook-secret-file",
+           .value = "FILE",
+           .group = Group::Endpoint,
+           .help = "sign webhooks with the secret in this file",
+           .serve_only = true,
+           .set = set_webhook_secret_file,
            .show = show_webhook_secret},
 
-    Option{.name = "queue-max", .value = "N", .group = Group::Limits, .help = "jobs waiting; more are refused with 429",
-           .serve_only = true, BULKHEAD_INTEGER(queue_max, 1, 100'000'000)},
-    Option{.name = "max-run-body", .value = "SIZE", .group = Group::Limits, .help = "body of a /run request",
-           .serve_only = true, BULKHEAD_SIZE(max_run_body, 1024, kGiB)},
-    Option{.name = "max-runsync-body", .value = "SIZE", .group = Group::Limits, .help = "body of a /runsync request",
-           .serve_only = true, BULKHEAD_SIZE(max_runsync_body, 1024, kGiB)},
-    Option{.name = "max-result", .value = "SIZE", .group = Group::Limits, .help = "result of a job",
+    Option{.name = "queue-max",
+           .value = "N",
+           .group = Group::Limits,
+           .help = "jobs waiting; more are refused with 429",
+           .serve_only = true,
+           BULKHEAD_INTEGER(queue_max, 1, 100'000'000)},
+    Option{.name = "max-run-body",
+           .value = "SIZE",
+           .group = Group::Limits,
+           .help = "body of a /run request",
+           .serve_only = true,
+           BULKHEAD_SIZE(max_run_body, 1024, kGiB)},
+    Option{.name = "max-runsync-body",
+           .value = "SIZE",
+           .group = Group::Limits,
+           .help = "body of a /runsync request",
+           .serve_only = true,
+           BULKHEAD_SIZE(max_runsync_body, 1024, kGiB)},
+    Option{.name = "max-result",
+           .value = "SIZE",
+           .group = Group::Limits,
+           .help = "result of a job",
            BULKHEAD_SIZE(max_result, 1024, kGiB)},
-    Option{.name = "max-chunk", .value = "SIZE", .group = Group::Limits, .help = "one chunk of a stream",
+    Option{.name = "max-chunk",
+           .value = "SIZE",
+           .group = Group::Limits,
+           .help = "one chunk of a stream",
            BULKHEAD_SIZE(max_chunk, 1024, kGiB)},
-    Option{.name = "max-header", .value = "SIZE", .group = Group::Limits, .help = "header of a request",
-           .serve_only = true, BULKHEAD_SIZE(max_header, 1024, 1 << 20)},
-    Option{.name = "max-connections", .value = "N", .group = Group::Limits, .help = "clients connected at once",
-           .serve_only = true, BULKHEAD_INTEGER(max_connections, 1, 1'000'000)},
-    Option{.name = "request-timeout", .value = "DURATION", .group = Group::Limits,
-           .help = "time for a request to arrive", .serve_only = true,
+    Option{.name = "max-header",
+           .value = "SIZE",
+           .group = Group::Limits,
+           .help = "header of a request",
+           .serve_only = true,
+           BULKHEAD_SIZE(max_header, 1024, 1 << 20)},
+    Option{.name = "max-connections",
+           .value = "N",
+           .group = Group::Limits,
+           .help = "clients connected at once",
+           .serve_only = true,
+           BULKHEAD_INTEGER(max_connections, 1, 1'000'000)},
+    Option{.name = "request-timeout",
+           .value = "DURATION",
+           .group = Group::Limits,
+           .help = "time for a request to arrive",
+           .serve_only = true,
            BULKHEAD_DURATION(request_timeout, 100, kDay)},
-    Option{.name = "rate-limit", .value = "PATH=N/M", .group = Group::Limits,
-           .help = "N requests in 10 s, M at a time; or runpod; repeatable", .serve_only = true, .list = true,
-           .set = set_rate_limit, .show = show_rate_limits},
+    Option{.name = "rate-limit",
+           .value = "PATH=N/M",
+           .group = Group::Limits,
+           .help = "N requests in 10 s, M at a time; or runpod; repeatable",
+           .serve_only = true,
+           .list = true,
+           .set = set_rate_limit,
+           .show = show_rate_limits},
 
-    Option{.name = "state-dir", .value = "DIR", .group = Group::State,
-           .help = "where jobs are kept", .set = set_state_dir,
+    Option{.name = "state-dir",
+           .value = "DIR",
+           .group = Group::State,
+           .help = "where jobs are kept",
+           .set = set_state_dir,
            .show = [](const Config& config) { return config.state_dir; }},
-    Option{.name = "durability", .value = "full|relaxed|memory", .group = Group::State,
-           .help = "an accepted job survives a power cut, a kill, or neither", .serve_only = true,
+    Option{.name = "durability",
+           .value = "full|relaxed|memory",
+           .group = Group::State,
+           .help = "an accepted job survives a power cut, a kill, or neither",
+           .serve_only = true,
            BULKHEAD_WORD(durability, kDurabilities)},
-    Option{.name = "keep-async", .value = "DURATION", .group = Group::State,
-           .help = "how long a result of /run can be asked for", .serve_only = true,
+    Option{.name = "keep-async",
+           .value = "DURATION",
+           .group = Group::State,
+           .help = "how long a result of /run can be asked for",
+           .serve_only = true,
            BULKHEAD_DURATION(keep_async, 1'000, 365 * kDay)},
-    Option{.name = "keep-sync", .value = "DURATION", .group = Group::State,
-           .help = "the same for /runsync", .serve_only = true, BULKHEAD_DURATION(keep_sync, 1'000, 365 * kDay)},
+    Option{.name = "keep-sync",
+           .value = "DURATION",
+           .group = Group::State,
+           .help = "the same for /runsync",
+           .serve_only = true,
+           BULKHEAD_DURATION(keep_sync, 1'000, 365 * kDay)},
 
-    Option{.name = "log-level", .value = "LEVEL", .group = Group::Talk, .help = "trace, debug, info, warning or error",
+    Option{.name = "log-level",
+           .value = "LEVEL",
+           .group = Group::Talk,
+           .help = "trace, debug, info, warning or error",
            BULKHEAD_WORD(log_level, kLogLevels)},
-    Option{.name = "log-format", .value = "text|json", .group = Group::Talk, .help = "for people or for programs",
+    Option{.name = "log-format",
+           .value = "text|json",
+           .group = Group::Talk,
+           .help = "for people or for programs",
            BULKHEAD_WORD(log_format, kLogFormats)},
 };
 
@@ -481,13 +357,6 @@ std::string_view nearest(std::string_view typed, std::span<const std::string_vie
     }
   }
   return best;
-}
-
-bool is_local(std::string_view listen) {
-  // Where a socket that was handed over listens shows only when it is looked at: the server does.
-  if (listen.starts_with("unix:") || listen.starts_with("fd:")) return true;
-  auto parts = split_address(listen);
-  return parts && (parts->first == "localhost" || parts->first == "::1" || parts->first.starts_with("127."));
 }
 
 }  // namespace bulkhead::config

@@ -18,10 +18,10 @@ struct Option {
   std::string_view name;   ///< the flag without its dashes, and the key in the file: "setup-timeout"
   std::string_view value;  ///< what stands for its value in the help: "DURATION"
   Group group;
-  std::string_view help;   ///< one line; the default is added to it
-  bool serve_only = false; ///< not a flag of `run`; in a shared file or the environment it is checked all the same
-  bool list = false;       ///< the flag may be repeated; in the environment separated by commas; an array in the file
-  bool secret = false;     ///< environment only: an argument list is there for everybody to read
+  std::string_view help;    ///< one line; the default is added to it
+  bool serve_only = false;  ///< not a flag of `run`; in a shared file or the environment it is checked all the same
+  bool list = false;        ///< the flag may be repeated; in the environment separated by commas; an array in the file
+  bool secret = false;      ///< environment only: an argument list is there for everybody to read
 
   /// Sets it from texts (one, unless `list`). The answer is empty, or says what is allowed: "must be 1 to 1024".
   std::string (*set)(Config&, const std::vector<std::string>& texts);
@@ -36,8 +36,5 @@ std::span<const Option> options();
 
 /// The option or other name nearest to a mistyped one, or empty when none is near.
 std::string_view nearest(std::string_view typed, std::span<const std::string_view> names);
-
-/// Whether only this machine can reach the address.
-bool is_local(std::string_view listen);
 
 }  // namespace bulkhead::config

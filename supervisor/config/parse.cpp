@@ -12,12 +12,10 @@
 #include "supervisor/config/file.hpp"
 #include "supervisor/config/help.hpp"
 #include "supervisor/config/options.hpp"
-#include "supervisor/config/units.hpp"
+#include "supervisor/config/values.hpp"
 
 namespace bulkhead::config {
 namespace {
-
-using Texts = std::vector<std::string>;
 
 /// The values of one option in one place.
 struct Given {
@@ -55,7 +53,8 @@ Exit explain_extra(const std::string& extra, const CommandLine& line) {
                      " [options] -- " + extra,
                  line);
   }
-  std::string typed = extra.substr(extra.find_first_not_of('-') == std::string::npos ? 0 : extra.find_first_not_of('-'));
+  std::string typed =
+      extra.substr(extra.find_first_not_of('-') == std::string::npos ? 0 : extra.find_first_not_of('-'));
   typed = typed.substr(0, typed.find('='));
   for (const Option& option : options()) {
     if (option.name != typed) continue;
@@ -93,8 +92,10 @@ std::variant<CommandLine, Exit> read_command_line(int argc, const char* const* a
   for (std::string_view name : flag_names(line)) {
     if (name == "help") continue;
     std::string flag(name);
-    app.add_option("--" + flag, raw[flag])->expected(1)->allow_extra_args(false)->multi_option_policy(
-        CLI::MultiOptionPolicy::TakeAll);
+    app.add_option("--" + flag, raw[flag])
+        ->expected(1)
+        ->allow_extra_args(false)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   }
   // CLI11 takes them from the back.
   Texts reversed(argv + 2, dashes);
@@ -199,7 +200,8 @@ std::optional<Given> default_state_dir(const Environment& environment) {
     return Given{{dir.substr(0, dir.find(':'))}, "STATE_DIRECTORY"};
   }
   // XDG says that a relative one is to be ignored.
-  if (std::string dir = get("XDG_STATE_HOME"); dir.starts_with('/')) return Given{{dir + "/bulkhead"}, "XDG_STATE_HOME"};
+  if (std::string dir = get("XDG_STATE_HOME"); dir.starts_with('/'))
+    return Given{{dir + "/bulkhead"}, "XDG_STATE_HOME"};
   if (std::string home = get("HOME"); home.starts_with('/')) return Given{{home + "/.local/state/bulkhead"}, "HOME"};
   return {};
 }
@@ -228,9 +230,9 @@ std::string strange_variables(const Environment& environment) {
   for (auto entry = environment.lower_bound("BULKHEAD_"); entry != environment.end(); ++entry) {
     const std::string& name = entry->first;
     if (!name.starts_with("BULKHEAD_")) break;
-    bool known = name == "BULKHEAD_CONFIG" || std::any_of(options().begin(), options().end(), [&](const Option& option) {
-                   return option.variable() == name;
-                 });
+    bool known =
+        name == "BULKHEAD_CONFIG" || std::any_of(options().begin(), options().end(),
+                                                 [&](const Option& option) { return option.variable() == name; });
     if (!known) text += "note: " + name + " is set, and no option reads it\n";
   }
   return text;

@@ -18,9 +18,10 @@ struct Unit {
 constexpr std::array kDurations{Unit{"d", 86'400'000}, Unit{"h", 3'600'000}, Unit{"m", 60'000}, Unit{"s", 1'000},
                                 Unit{"ms", 1}};
 
-constexpr std::array kSizes{Unit{"GiB", 1LL << 30}, Unit{"MiB", 1LL << 20}, Unit{"KiB", 1LL << 10}, Unit{"B", 1},
-                            Unit{"G", 1LL << 30},   Unit{"M", 1LL << 20},   Unit{"K", 1LL << 10},   Unit{"k", 1LL << 10},
-                            Unit{"GB", 1LL << 30},  Unit{"MB", 1LL << 20},  Unit{"KB", 1LL << 10}};
+constexpr std::array kSizes{Unit{"GiB", 1LL << 30}, Unit{"MiB", 1LL << 20}, Unit{"KiB", 1LL << 10},
+                            Unit{"B", 1},           Unit{"G", 1LL << 30},   Unit{"M", 1LL << 20},
+                            Unit{"K", 1LL << 10},   Unit{"k", 1LL << 10},   Unit{"GB", 1LL << 30},
+                            Unit{"MB", 1LL << 20},  Unit{"KB", 1LL << 10}};
 
 /// The number at the head of `text`, and what follows it.
 std::optional<std::pair<double, std::string_view>> split(std::string_view text) {

@@ -17,9 +17,8 @@ class Follower : public std::enable_shared_from_this<Follower> {
 
   void next() {
     exchange_->waits_as(api_.endpoint.follow(
-        id_, known_, [self = shared_from_this()](const JobView* job, Endpoint::News news) {
-          self->tell(job, std::move(news));
-        }));
+        id_, known_,
+        [self = shared_from_this()](const JobView* job, Endpoint::News news) { self->tell(job, std::move(news)); }));
   }
 
  private:
@@ -78,7 +77,8 @@ bool wants_events(std::string_view accept) { return accept.find("text/event-stre
 Payload one_line(const Payload& json) {
   if (json.bytes().find_first_of("\r\n") == std::string_view::npos) return json;
   std::string line(json.bytes());
-  std::replace_if(line.begin(), line.end(), [](char c) { return c == '\r' || c == '\n'; }, ' ');
+  std::replace_if(
+      line.begin(), line.end(), [](char c) { return c == '\r' || c == '\n'; }, ' ');
   return Payload::of(std::move(line));
 }
 
@@ -87,7 +87,8 @@ void follow_as_events(Api& api, Exchange& exchange) {
   if (const std::string& last = exchange.head().last_event_id; !last.empty()) {
     auto number = whole_number(last);
     if (!number || *number < 0 || *number > UINT32_MAX) {
-      return exchange.send(Problem{.code = "invalid_request", .message = "Last-Event-ID must be the number of a chunk"});
+      return exchange.send(
+          Problem{.code = "invalid_request", .message = "Last-Event-ID must be the number of a chunk"});
     }
     known.chunk = static_cast<std::uint32_t>(*number);
   }

@@ -1,7 +1,7 @@
 #include "supervisor/http/ids.hpp"
 
-#include <cerrno>
 #include <sys/random.h>
+#include <cerrno>
 #include <system_error>
 
 namespace bulkhead::http {

@@ -41,8 +41,8 @@ const char* skip_plain(const char* p, const char* end) {
   while (end - p >= 8) {
     std::uint64_t word;
     std::memcpy(&word, p, 8);
-    std::uint64_t special = zero_bytes(word ^ (kOnes * '"')) | zero_bytes(word ^ (kOnes * '\\')) |
-                            ((word - kOnes * 0x20) & ~word & kHighs);
+    std::uint64_t special =
+        zero_bytes(word ^ (kOnes * '"')) | zero_bytes(word ^ (kOnes * '\\')) | ((word - kOnes * 0x20) & ~word & kHighs);
     if (special != 0) {
       // The lowest hit is exact; a borrow may only have spoilt those above it.
       return std::endian::native == std::endian::little ? p + std::countr_zero(special) / 8 : p;

@@ -45,8 +45,8 @@ class JsonScanner {
   const char* reason() const { return reason_; }
 
  private:
-  bool skip_string();   // p_ behind the opening quote -> behind the closing one
-  bool skip_escape();   // p_ at the backslash
+  bool skip_string();  // p_ behind the opening quote -> behind the closing one
+  bool skip_escape();  // p_ at the backslash
   bool skip_number();
   bool skip_word(std::string_view word);
   bool skip_scalar();

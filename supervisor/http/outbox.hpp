@@ -44,8 +44,8 @@ class Outbox {
   std::string text_;
   std::size_t text_sent_ = 0;
   std::vector<Segment> segments_;
-  std::size_t first_ = 0;         ///< segments before it are out
-  std::size_t first_sent_ = 0;    ///< bytes of the first one that are out
+  std::size_t first_ = 0;       ///< segments before it are out
+  std::size_t first_sent_ = 0;  ///< bytes of the first one that are out
   std::size_t size_ = 0;
   std::vector<boost::asio::const_buffer> buffers_;
 };

@@ -11,9 +11,9 @@
 namespace bulkhead::http {
 
 struct RateLimit {
-  std::string path;         ///< a route's name: "run", "status", …
-  int per_window = 0;       ///< requests in ten seconds; 0: no limit
-  int at_once = 0;          ///< requests being answered at a time; 0: no limit
+  std::string path;    ///< a route's name: "run", "status", …
+  int per_window = 0;  ///< requests in ten seconds; 0: no limit
+  int at_once = 0;     ///< requests being answered at a time; 0: no limit
 };
 
 class Rates {

@@ -114,11 +114,9 @@ std::optional<std::int64_t> whole_number(std::string_view text) {
 
 Problem refused(const Accepted& accepted) {
   switch (accepted.refusal) {
-    case Refusal::Full:
-      return {.status = 429, .code = "queue_full", .message = accepted.reason, .retry_after = 1};
+    case Refusal::Full: return {.status = 429, .code = "queue_full", .message = accepted.reason, .retry_after = 1};
     case Refusal::Duplicate: return {.status = 409, .code = "duplicate", .message = accepted.reason};
-    case Refusal::Draining:
-      return {.status = 503, .code = "draining", .message = accepted.reason, .retry_after = 5};
+    case Refusal::Draining: return {.status = 503, .code = "draining", .message = accepted.reason, .retry_after = 5};
     case Refusal::StoreUnavailable:
       return {.status = 503, .code = "store_unavailable", .message = accepted.reason, .retry_after = 5};
     case Refusal::NotFailed: return {.status = 409, .code = "not_failed", .message = accepted.reason};

@@ -69,9 +69,9 @@ std::optional<std::int64_t> whole_number(std::string_view text);
 Problem refused(const Accepted& accepted);
 
 // One file per group.
-std::span<const Route> job_routes();       // routes_jobs.cpp: run, runsync
-std::span<const Route> result_routes();    // routes_results.cpp: status, status-sync, stream
-std::span<const Route> control_routes();   // routes_control.cpp: cancel, retry, purge-queue, requests, health
-std::span<const Route> openai_routes();    // routes_openai.cpp: openai/v1/*
+std::span<const Route> job_routes();      // routes_jobs.cpp: run, runsync
+std::span<const Route> result_routes();   // routes_results.cpp: status, status-sync, stream
+std::span<const Route> control_routes();  // routes_control.cpp: cancel, retry, purge-queue, requests, health
+std::span<const Route> openai_routes();   // routes_openai.cpp: openai/v1/*
 
 }  // namespace bulkhead::http

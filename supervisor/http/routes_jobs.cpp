@@ -26,8 +26,10 @@ std::optional<Job> job_of(Api& api, Exchange& exchange, bool sync) {
   }
   const std::string& key = exchange.head().idempotency_key;
   if (key.size() > kMaxIdempotencyKey) {
-    exchange.send(Problem{.code = "invalid_request", .message = "Idempotency-Key is too long",
-                          .limit = kMaxIdempotencyKey, .got = static_cast<std::int64_t>(key.size())});
+    exchange.send(Problem{.code = "invalid_request",
+                          .message = "Idempotency-Key is too long",
+                          .limit = kMaxIdempotencyKey,
+                          .got = static_cast<std::int64_t>(key.size())});
     return {};
   }
   auto& submission = std::get<Submission>(parsed);
@@ -50,19 +52,19 @@ void run(Api& api, Exchange& exchange) {
   auto job = job_of(api, exchange, false);
   if (!job) return;
   std::string id = job->id;
-  api.endpoint.submit(std::move(*job), [&api, self = exchange.shared_from_this(),
-                                        id = std::move(id)](Accepted accepted) {
-    if (!self->open()) return;
-    if (is_repeat(accepted)) {
-      return api.endpoint.status(accepted.id, [self, known = accepted.id](const JobView* view) {
-        write_state(self->reply(), known, to_string(view == nullptr ? Status::InQueue : view->status));
+  api.endpoint.submit(
+      std::move(*job), [&api, self = exchange.shared_from_this(), id = std::move(id)](Accepted accepted) {
+        if (!self->open()) return;
+        if (is_repeat(accepted)) {
+          return api.endpoint.status(accepted.id, [self, known = accepted.id](const JobView* view) {
+            write_state(self->reply(), known, to_string(view == nullptr ? Status::InQueue : view->status));
+            self->send();
+          });
+        }
+        if (accepted.refusal != Refusal::None) return self->send(refused(accepted));
+        write_state(self->reply(), id, to_string(Status::InQueue));
         self->send();
       });
-    }
-    if (accepted.refusal != Refusal::None) return self->send(refused(accepted));
-    write_state(self->reply(), id, to_string(Status::InQueue));
-    self->send();
-  });
 }
 
 void runsync(Api& api, Exchange& exchange) {
@@ -71,12 +73,12 @@ void runsync(Api& api, Exchange& exchange) {
   auto job = job_of(api, exchange, true);
   if (!job) return;
   std::string id = job->id;
-  api.endpoint.submit(std::move(*job), [&api, wait = *wait, self = exchange.shared_from_this(),
-                                        id = std::move(id)](Accepted accepted) {
-    if (is_repeat(accepted)) return answer_when_final(api, *self, accepted.id, wait);
-    if (accepted.refusal != Refusal::None) return self->send(refused(accepted));
-    answer_when_final(api, *self, id, wait);
-  });
+  api.endpoint.submit(std::move(*job),
+                      [&api, wait = *wait, self = exchange.shared_from_this(), id = std::move(id)](Accepted accepted) {
+                        if (is_repeat(accepted)) return answer_when_final(api, *self, accepted.id, wait);
+                        if (accepted.refusal != Refusal::None) return self->send(refused(accepted));
+                        answer_when_final(api, *self, id, wait);
+                      });
 }
 
 constexpr std::array kRoutes{

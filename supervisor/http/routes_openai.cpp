@@ -37,9 +37,8 @@ class Call : public std::enable_shared_from_this<Call> {
 
   void next() {
     exchange_->waits_as(api_.endpoint.follow(
-        id_, known_, [self = shared_from_this()](const JobView* job, Endpoint::News news) {
-          self->tell(job, std::move(news));
-        }));
+        id_, known_,
+        [self = shared_from_this()](const JobView* job, Endpoint::News news) { self->tell(job, std::move(news)); }));
   }
 
  private:

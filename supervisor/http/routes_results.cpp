@@ -9,7 +9,8 @@
 namespace bulkhead::http {
 
 Problem unknown_job(std::string_view id) {
-  return {.status = 404, .code = "unknown_job",
+  return {.status = 404,
+          .code = "unknown_job",
           .message = "no job " + std::string(id) + " is known here (any more); results are kept for a limited time"};
 }
 
@@ -57,13 +58,13 @@ void status_sync(Api& api, Exchange& exchange) {
 
 void stream(Api& api, Exchange& exchange) {
   if (wants_events(exchange.head().accept)) return follow_as_events(api, exchange);
-  api.endpoint.stream(exchange.id(), [&api, self = exchange.shared_from_this()](const JobView* view,
-                                                                               std::vector<Payload> chunks) {
-    if (!self->open()) return;
-    if (view == nullptr) return self->send(unknown_job(self->id()));
-    write_stream(self->reply(), *view, chunks, api.clock.now().wall_ms);
-    self->send();
-  });
+  api.endpoint.stream(exchange.id(),
+                      [&api, self = exchange.shared_from_this()](const JobView* view, std::vector<Payload> chunks) {
+                        if (!self->open()) return;
+                        if (view == nullptr) return self->send(unknown_job(self->id()));
+                        write_stream(self->reply(), *view, chunks, api.clock.now().wall_ms);
+                        self->send();
+                      });
 }
 
 constexpr std::array kRoutes{

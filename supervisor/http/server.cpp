@@ -97,7 +97,8 @@ bool is_local(const Endpoint& endpoint) {
   if (address->sa_family == AF_INET) {
     return ntohl(reinterpret_cast<const sockaddr_in*>(address)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
   }
-  if (address->sa_family == AF_INET6) return IN6_IS_ADDR_LOOPBACK(&reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr);
+  if (address->sa_family == AF_INET6)
+    return IN6_IS_ADDR_LOOPBACK(&reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr);
   return address->sa_family == AF_UNIX;
 }
 
@@ -123,7 +124,10 @@ constexpr std::size_t kSurplus = 64;  // connections beyond the limit that are t
 
 Server::Server(asio::io_context& io, bulkhead::Endpoint& endpoint, const Clock& clock, Options options)
     : io_(io),
-      api_{.endpoint = endpoint, .clock = clock, .ids = {}, .limits = options.limits,
+      api_{.endpoint = endpoint,
+           .clock = clock,
+           .ids = {},
+           .limits = options.limits,
            .default_policy = options.default_policy},
       keys_(std::move(options.keys)),
       rates_(options.rate_limits),
@@ -193,24 +197,24 @@ void Server::accept(Listener& listener) {
     listener.paused = true;
     return;
   }
-  listener.acceptor.async_accept([this, &listener, alive = std::weak_ptr(alive_)](const error_code& error,
-                                                                                 Protocol::socket socket) {
-    if (alive.expired() || draining_ || error == asio::error::operation_aborted) return;
-    if (error) {
-      // Out of descriptors, or the client left again. The first lasts until a connection ends: leave it to the sweep.
-      listener.paused = true;
-      return start_sweeping();
-    }
-    error_code ignored;
-    socket.non_blocking(true, ignored);
-    socket.set_option(asio::ip::tcp::no_delay(true), ignored);  // a Unix socket has none
-    bool surplus = sessions_.size() >= api_.limits.connections;
-    auto session = std::make_shared<Session>(*this, std::move(socket), surplus);
-    sessions_.emplace(session.get(), session);
-    start_sweeping();
-    session->start();
-    accept(listener);
-  });
+  listener.acceptor.async_accept(
+      [this, &listener, alive = std::weak_ptr(alive_)](const error_code& error, Protocol::socket socket) {
+        if (alive.expired() || draining_ || error == asio::error::operation_aborted) return;
+        if (error) {
+          // Out of descriptors, or the client left again. The first lasts until a connection ends: leave it to the sweep.
+          listener.paused = true;
+          return start_sweeping();
+        }
+        error_code ignored;
+        socket.non_blocking(true, ignored);
+        socket.set_option(asio::ip::tcp::no_delay(true), ignored);  // a Unix socket has none
+        bool surplus = sessions_.size() >= api_.limits.connections;
+        auto session = std::make_shared<Session>(*this, std::move(socket), surplus);
+        sessions_.emplace(session.get(), session);
+        start_sweeping();
+        session->start();
+        accept(listener);
+      });
 }
 
 void Server::resume_accepting() {

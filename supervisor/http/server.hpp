@@ -27,7 +27,7 @@ class Session;
 struct Options {
   std::vector<std::string> listen;  ///< "HOST:PORT" (port 0: any free), "[V6]:PORT", "unix:/path", "fd:3" (inherited)
   Limits limits;
-  Policy default_policy;  ///< of a job that says nothing, max_attempts included
+  Policy default_policy;               ///< of a job that says nothing, max_attempts included
   Keys keys;                           ///< none: only addresses that are this machine's own are listened on
   std::vector<RateLimit> rate_limits;  ///< by route
 };
@@ -71,9 +71,9 @@ class Server {
   // For sessions.
   void remove(Session& session);
   bool draining() const { return draining_; }
-  std::uint64_t tick() const { return tick_; }           ///< time, in sweeps
-  std::uint64_t ticks(milliseconds duration) const;      ///< how many sweeps it takes, at least 1
-  std::string_view date() const { return date_; }        ///< for the Date field
+  std::uint64_t tick() const { return tick_; }       ///< time, in sweeps
+  std::uint64_t ticks(milliseconds duration) const;  ///< how many sweeps it takes, at least 1
+  std::string_view date() const { return date_; }    ///< for the Date field
 
   boost::asio::io_context& io_;
   Api api_;

@@ -62,8 +62,7 @@ void Session::check_deadline() {
   bool begun = phase_ == Phase::Body || (phase_ == Phase::Head && parser_);
   if (!begun) return close();
   auto limit = server_.api_.limits.request.count();
-  fail({.status = 408, .code = "request_timeout", .message = "the request did not arrive in time",
-        .limit = limit});
+  fail({.status = 408, .code = "request_timeout", .message = "the request did not arrive in time", .limit = limit});
 }
 
 // ---- the way of a request --------------------------------------------------------------------------------------------
@@ -95,7 +94,8 @@ void Session::rest() {
     bool idle = phase_ == Phase::Head && !parser_;
     if (close_after_ || (idle && (peer_closed_ || server_.draining()))) return linger();
     if (peer_closed_) {
-      return fail({.code = "incomplete_request", .message = "the connection was closed before the request was complete"});
+      return fail(
+          {.code = "incomplete_request", .message = "the connection was closed before the request was complete"});
     }
   }
   read();
@@ -128,10 +128,14 @@ bool Session::on_parse_error(const boost::beast::error_code& error) {
   using boost::beast::http::error::body_limit;
   using boost::beast::http::error::header_limit;
   if (error == header_limit) {
-    fail({.status = 431, .code = "header_too_large", .message = "the request's header is too large",
+    fail({.status = 431,
+          .code = "header_too_large",
+          .message = "the request's header is too large",
           .limit = server_.api_.limits.header});
   } else if (error == body_limit) {
-    fail({.status = 413, .code = "body_too_large", .message = "the request's body is too large",
+    fail({.status = 413,
+          .code = "body_too_large",
+          .message = "the request's body is too large",
           .limit = http::body_limit(*route_, server_.api_.limits),
           .got = static_cast<std::int64_t>(std::min<std::uint64_t>(parser_->announced(), INT64_MAX))});
   } else {
@@ -143,13 +147,15 @@ bool Session::on_parse_error(const boost::beast::error_code& error) {
 /// What is already wrong with a request whose body has not arrived; null-status Problem values are not used.
 std::optional<Problem> Session::judge_head() {
   if (surplus_) {
-    return Problem{.status = 429, .code = "too_many_connections", .message = "too many clients are connected",
+    return Problem{.status = 429,
+                   .code = "too_many_connections",
+                   .message = "too many clients are connected",
                    .limit = server_.api_.limits.connections};
   }
   if (head_.http11 ? head_.hosts != 1 : head_.hosts > 1) {
     keep_alive_ = false;
-    return Problem{.code = "malformed_request", .message = "there must be exactly one Host field", .limit = 1,
-                   .got = head_.hosts};
+    return Problem{
+        .code = "malformed_request", .message = "there must be exactly one Host field", .limit = 1, .got = head_.hosts};
   }
   if (head_.strange_encoding) {
     keep_alive_ = false;  // nobody knows where its body ends
@@ -159,7 +165,8 @@ std::optional<Problem> Session::judge_head() {
     return Problem{.status = 417, .code = "unknown_expectation", .message = "Expect may only be 100-continue"};
   }
   if (head_.method != Method::Options && !server_.keys_.open() && !server_.keys_.check(head_.authorization)) {
-    return Problem{.status = 401, .code = "unauthorized",
+    return Problem{.status = 401,
+                   .code = "unauthorized",
                    .message = head_.authorization.empty() ? "an API key is needed: Authorization: Bearer KEY"
                                                           : "this API key is not known"};
   }
@@ -169,21 +176,25 @@ std::optional<Problem> Session::judge_head() {
   query_ = match.query;
   if (route_ == nullptr) {
     if (head_.method == Method::Options && head_.target == "*") return {};
-    return Problem{.status = 404, .code = "unknown_path",
+    return Problem{.status = 404,
+                   .code = "unknown_path",
                    .message = "there is nothing at this path; try /run, /runsync, /status/{id} or /health"};
   }
   if (!route_->allows(head_.method)) {
-    return Problem{.status = 405, .code = "method_not_allowed",
+    return Problem{.status = 405,
+                   .code = "method_not_allowed",
                    .message = std::string("/").append(route_->name).append(" takes ") + route_->allowed()};
   }
   if (auto wait = server_.rates_.admit(route_->name, server_.api_.clock.now().mono)) {
-    return Problem{.status = 429, .code = "rate_limited", .message = "too many requests to this path",
-                   .retry_after = *wait};
+    return Problem{
+        .status = 429, .code = "rate_limited", .message = "too many requests to this path", .retry_after = *wait};
   }
   rated_ = true;
   std::size_t limit = body_limit(*route_, server_.api_.limits);
   if (head_.content_length.value_or(0) > limit) {
-    return Problem{.status = 413, .code = "body_too_large", .message = "the request's body is too large",
+    return Problem{.status = 413,
+                   .code = "body_too_large",
+                   .message = "the request's body is too large",
                    .limit = limit,
                    .got = static_cast<std::int64_t>(std::min<std::uint64_t>(*head_.content_length, INT64_MAX))};
   }

@@ -88,11 +88,11 @@ class Session final : public Exchange {
   bool reading_ = false;
   bool reading_body_ = false;  ///< the read under way goes into body_bytes_
   bool writing_ = false;
-  bool close_after_ = false;   ///< no further request is read
-  bool peer_closed_ = false;   ///< it has shut down its side
-  bool keep_alive_ = true;     ///< of the request at hand
-  bool chunked_ = false;       ///< the answer of events is framed in chunks (HTTP/1.0 knows none)
-  bool rated_ = false;         ///< counted by the server's rate limits
+  bool close_after_ = false;  ///< no further request is read
+  bool peer_closed_ = false;  ///< it has shut down its side
+  bool keep_alive_ = true;    ///< of the request at hand
+  bool chunked_ = false;      ///< the answer of events is framed in chunks (HTTP/1.0 knows none)
+  bool rated_ = false;        ///< counted by the server's rate limits
 
   Inbox inbox_;
   Outbox outbox_;

@@ -23,7 +23,9 @@ Problem malformed(const JsonScanner& scanner) {
 
 Problem invalid(std::string message) { return {.code = "invalid_request", .message = std::move(message)}; }
 
-bool is_number(std::string_view value) { return value.front() == '-' || (value.front() >= '0' && value.front() <= '9'); }
+bool is_number(std::string_view value) {
+  return value.front() == '-' || (value.front() >= '0' && value.front() <= '9');
+}
 
 /// The finite double nearest to a valid JSON number, or none.
 std::optional<double> to_double(std::string_view value) {
@@ -100,9 +102,9 @@ std::optional<Problem> read_policy(std::string_view text, std::string_view body,
   });
   if (good) return problem;
   std::size_t offset = static_cast<std::size_t>(text.data() - body.data());
-  return Problem{.code = "malformed_json",
-                 .message = std::string(scanner.reason()) + " in policy at byte " +
-                            std::to_string(offset + scanner.position())};
+  return Problem{
+      .code = "malformed_json",
+      .message = std::string(scanner.reason()) + " in policy at byte " + std::to_string(offset + scanner.position())};
 }
 
 std::optional<Problem> read_webhook(std::string_view value, std::string& webhook) {
@@ -115,7 +117,9 @@ std::optional<Problem> read_webhook(std::string_view value, std::string& webhook
     return invalid("webhook must be an http:// or https:// URL");
   }
   if (url.size() > kMaxUrl) {
-    return Problem{.code = "invalid_request", .message = "webhook is too long", .limit = kMaxUrl,
+    return Problem{.code = "invalid_request",
+                   .message = "webhook is too long",
+                   .limit = kMaxUrl,
                    .got = static_cast<std::int64_t>(url.size())};
   }
   webhook = std::move(url);

@@ -79,7 +79,8 @@ TEST(Units, SizesTakeUnits) {
   EXPECT_EQ(parse_size("2G"), 2LL << 30);
   EXPECT_EQ(parse_size("100"), 100);
   EXPECT_EQ(parse_size("1.5K"), 1536);
-  for (const char* bad : {"", "M", "-1", "1T", "0.3", "1e30", "1 MiB x"}) EXPECT_EQ(parse_size(bad), std::nullopt) << bad;
+  for (const char* bad : {"", "M", "-1", "1T", "0.3", "1e30", "1 MiB x"})
+    EXPECT_EQ(parse_size(bad), std::nullopt) << bad;
 }
 
 TEST(Units, FormatsAreReadBackAsTheSameValue) {
@@ -190,7 +191,8 @@ TEST(Config, TheStateDirectoryFollowsItsOrder) {
 }
 
 TEST(Config, WithoutKeysItListensOnThisMachineOnly) {
-  for (const char* local : {"127.0.0.1:0", "127.8.8.8:1", "localhost:1", "[::1]:1", "unix:/x"}) serve({"--listen", local});
+  for (const char* local : {"127.0.0.1:0", "127.8.8.8:1", "localhost:1", "[::1]:1", "unix:/x"})
+    serve({"--listen", local});
   for (const char* open : {"0.0.0.0:1", "[::]:1", "192.168.1.1:1", "example.org:1"}) {
     Exit exit = refused({"serve", "--listen", open, "--", "x"});
     EXPECT_EQ(exit.code, kBadConfig);
@@ -338,7 +340,9 @@ TEST(Config, MistakesInTheEnvironmentNameTheVariable) {
 }
 
 TEST(Config, SecretsAreNeverShown) {
-  Environment environment{{"HOME", "/h"}, {"BULKHEAD_API_KEYS", "me=hunter2"}, {"BULKHEAD_WEBHOOK_SECRET", "hunter3"},
+  Environment environment{{"HOME", "/h"},
+                          {"BULKHEAD_API_KEYS", "me=hunter2"},
+                          {"BULKHEAD_WEBHOOK_SECRET", "hunter3"},
                           {"BULKHEAD_WORKER_ENV", "TOKEN=hunter4"}};
   Exit exit = refused({"check"}, environment);
   EXPECT_EQ(exit.code, kOk);
@@ -355,7 +359,8 @@ TEST(Config, CheckShowsEachValueAndWhereItComesFrom) {
   Exit exit = refused({"check", "--config", file.path(), "--gpus", "0,1"}, environment);
   EXPECT_EQ(exit.code, kOk);
   std::string text = exit.text;
-  for (std::size_t at; (at = text.find(file.path())) != std::string::npos;) text.replace(at, file.path().size(), "FILE");
+  for (std::size_t at; (at = text.find(file.path())) != std::string::npos;)
+    text.replace(at, file.path().size(), "FILE");
   EXPECT_EQ(text, R"(command              ./h -v                        FILE:3
 workers              2                             FILE:1
 spares               1                             BULKHEAD_SPARES

@@ -62,18 +62,21 @@ TEST_F(Events, TellAJobsWholeLife) {
   EXPECT_EQ(head.header("cache-control"), "no-store");
   EXPECT_EQ(event(id), "event: status\ndata: {\"delayTime\":0,\"id\":\"ID\",\"status\":\"IN_QUEUE\"}\n\n");
   start(id);
-  EXPECT_EQ(event(id), "event: status\ndata: {\"delayTime\":3,\"executionTime\":0,\"id\":\"ID\","
-                       "\"status\":\"IN_PROGRESS\",\"workerId\":\"w-1\"}\n\n");
+  EXPECT_EQ(event(id),
+            "event: status\ndata: {\"delayTime\":3,\"executionTime\":0,\"id\":\"ID\","
+            "\"status\":\"IN_PROGRESS\",\"workerId\":\"w-1\"}\n\n");
   chunk(id, "\"a\"");
   EXPECT_EQ(event(id), "id: 1\nevent: chunk\ndata: {\"output\":\"a\"}\n\n");
   rig.on_thread([&] { rig.endpoint.change(id, [](auto& entry) { entry.output = Payload::of("{\n\"done\": 50}"); }); });
-  EXPECT_EQ(event(id), "event: progress\ndata: {\"delayTime\":3,\"executionTime\":0,\"id\":\"ID\","
-                       "\"output\":{ \"done\": 50},\"status\":\"IN_PROGRESS\",\"workerId\":\"w-1\"}\n\n");
+  EXPECT_EQ(event(id),
+            "event: progress\ndata: {\"delayTime\":3,\"executionTime\":0,\"id\":\"ID\","
+            "\"output\":{ \"done\": 50},\"status\":\"IN_PROGRESS\",\"workerId\":\"w-1\"}\n\n");
   chunk(id, "[1,\r\n2]");
   EXPECT_EQ(event(id), "id: 2\nevent: chunk\ndata: {\"output\":[1,  2]}\n\n");
   finish(id, Status::Completed, "[]");
-  EXPECT_EQ(event(id), "event: done\ndata: {\"delayTime\":7,\"executionTime\":5,\"id\":\"ID\",\"output\":[],"
-                       "\"status\":\"COMPLETED\",\"workerId\":\"w-1\"}\n\n");
+  EXPECT_EQ(event(id),
+            "event: done\ndata: {\"delayTime\":7,\"executionTime\":5,\"id\":\"ID\",\"output\":[],"
+            "\"status\":\"COMPLETED\",\"workerId\":\"w-1\"}\n\n");
   EXPECT_EQ(client.receive_chunk(), "");
   EXPECT_EQ(client.get("/health").status, 200);  // the connection goes on
 }

@@ -43,10 +43,10 @@ class FakeEndpoint final : public Endpoint {
     std::function<void(const JobView*, News)> seen;
   };
   std::map<std::uint64_t, FollowerEntry> followers;
-  std::size_t batch = 100;  ///< chunks told at a time
+  std::size_t batch = 100;                  ///< chunks told at a time
   std::map<std::string, std::string> keys;  ///< idempotency
-  std::vector<milliseconds> waits;  ///< what each wait() asked for
-  int stopped = 0;                  ///< calls of stop_waiting
+  std::vector<milliseconds> waits;          ///< what each wait() asked for
+  int stopped = 0;                          ///< calls of stop_waiting
   HealthView health_view;
   std::size_t purged = 0;
 
@@ -139,8 +139,7 @@ class FakeEndpoint final : public Endpoint {
     followers.erase(waiter);
   }
 
-  std::uint64_t follow(std::string_view id, Position known,
-                       std::function<void(const JobView*, News)> seen) override {
+  std::uint64_t follow(std::string_view id, Position known, std::function<void(const JobView*, News)> seen) override {
     auto entry = entries.find(id);
     if (entry == entries.end()) {
       seen(nullptr, {});
@@ -156,7 +155,8 @@ class FakeEndpoint final : public Endpoint {
     auto entry = entries.find(id);
     if (entry == entries.end()) return answered({});
     Status status = entry->second.status;
-    if (status != Status::Failed && status != Status::TimedOut) return answered(Accepted{Refusal::NotFailed, "it runs"});
+    if (status != Status::Failed && status != Status::TimedOut)
+      return answered(Accepted{Refusal::NotFailed, "it runs"});
     entry->second.status = Status::InQueue;
     answered(Accepted{});
   }
@@ -193,9 +193,16 @@ class FakeEndpoint final : public Endpoint {
 
  private:
   static JobView view_of(const Entry& entry) {
-    return {.id = entry.job.id, .status = entry.status, .submitted_ms = entry.job.submitted_ms,
-            .started_ms = entry.started_ms, .finished_ms = entry.finished_ms, .execution_ms = entry.execution_ms,
-            .worker_id = entry.worker_id, .attempts = entry.attempts, .output = entry.output, .error = entry.error};
+    return {.id = entry.job.id,
+            .status = entry.status,
+            .submitted_ms = entry.job.submitted_ms,
+            .started_ms = entry.started_ms,
+            .finished_ms = entry.finished_ms,
+            .execution_ms = entry.execution_ms,
+            .worker_id = entry.worker_id,
+            .attempts = entry.attempts,
+            .output = entry.output,
+            .error = entry.error};
   }
 
   /// Calls back those who follow the job and do not know all of it.
@@ -212,7 +219,8 @@ class FakeEndpoint final : public Endpoint {
       followers.erase(follower);
       News told;
       std::size_t end = std::min<std::size_t>(entry.all_chunks.size(), known.chunk + batch);
-      told.chunks.assign(entry.all_chunks.begin() + std::min<std::size_t>(known.chunk, end), entry.all_chunks.begin() + end);
+      told.chunks.assign(entry.all_chunks.begin() + std::min<std::size_t>(known.chunk, end),
+                         entry.all_chunks.begin() + end);
       told.position = {static_cast<std::uint32_t>(end), entry.change};
       JobView view = view_of(entry);
       seen(&view, std::move(told));

@@ -20,10 +20,26 @@ bool valid(std::string_view text) {
 }
 
 TEST(JsonScan, TakesWhatRfc8259Takes) {
-  for (const char* text :
-       {"{}", "[]", " [ ] ", "0", "-0", "1.5e+10", "1E400", "-1e-999", "123456789012345678901234567890", "\"\"",
-        "\"\\u0000\\ud800\"", "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "true", "false", "null", "[1,[2,{\"a\":[]}],\"x\"]",
-        "{\"a\":1,\"a\":2}", "\t{\"\":\r\n null}", "\"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\"", "\"\x7F\""}) {
+  for (const char* text : {"{}",
+                           "[]",
+                           " [ ] ",
+                           "0",
+                           "-0",
+                           "1.5e+10",
+                           "1E400",
+                           "-1e-999",
+                           "123456789012345678901234567890",
+                           "\"\"",
+                           "\"\\u0000\\ud800\"",
+                           "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"",
+                           "true",
+                           "false",
+                           "null",
+                           "[1,[2,{\"a\":[]}],\"x\"]",
+                           "{\"a\":1,\"a\":2}",
+                           "\t{\"\":\r\n null}",
+                           "\"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\"",
+                           "\"\x7F\""}) {
     EXPECT_TRUE(valid(text)) << text;
   }
 }
@@ -34,23 +50,39 @@ TEST(JsonScan, RefusesTheRestAndSaysWhere) {
     std::size_t position;
     const char* reason;
   } rows[] = {
-      {"", 0, "ends too early"},          {"  ", 2, "ends too early"},
-      {"{", 1, "ends too early"},         {"[1", 2, "ends too early"},
-      {"[1,", 3, "ends too early"},       {"[1,]", 3, "not a JSON value"},
-      {"{\"a\"}", 4, "expected ':'"},     {"{\"a\":}", 5, "not a JSON value"},
-      {"{\"a\":1,}", 7, "name in quotes"}, {"{a:1}", 1, "name in quotes"},
-      {"[1 2]", 3, "',' or ']'"},         {"{\"a\":1 \"b\":2}", 7, "',' or '}'"},
-      {"[1}", 2, "',' or ']'"},           {"1 2", 2, "behind the value"},
-      {"01", 0, "begin with 0"},          {"1.", 0, "behind its point"},
-      {"1e", 0, "exponent"},              {"-", 0, "not a JSON value"},
-      {"+1", 0, "not a JSON value"},      {".5", 0, "not a JSON value"},
-      {"NaN", 0, "not a JSON value"},     {"nul", 0, "not a JSON value"},
-      {"Infinity", 0, "not a JSON value"}, {"'a'", 0, "not a JSON value"},
-      {"\"abc", 4, "not closed"},         {"\"ab\\", 4, "not closed"},
-      {"\"\\x\"", 1, "unknown escape"},   {"\"\\u12g4\"", 1, "hexadecimal"},
-      {"\"\\u12", 5, "not closed"},       {"\"a\nb\"", 2, "control character"},
+      {"", 0, "ends too early"},
+      {"  ", 2, "ends too early"},
+      {"{", 1, "ends too early"},
+      {"[1", 2, "ends too early"},
+      {"[1,", 3, "ends too early"},
+      {"[1,]", 3, "not a JSON value"},
+      {"{\"a\"}", 4, "expected ':'"},
+      {"{\"a\":}", 5, "not a JSON value"},
+      {"{\"a\":1,}", 7, "name in quotes"},
+      {"{a:1}", 1, "name in quotes"},
+      {"[1 2]", 3, "',' or ']'"},
+      {"{\"a\":1 \"b\":2}", 7, "',' or '}'"},
+      {"[1}", 2, "',' or ']'"},
+      {"1 2", 2, "behind the value"},
+      {"01", 0, "begin with 0"},
+      {"1.", 0, "behind its point"},
+      {"1e", 0, "exponent"},
+      {"-", 0, "not a JSON value"},
+      {"+1", 0, "not a JSON value"},
+      {".5", 0, "not a JSON value"},
+      {"NaN", 0, "not a JSON value"},
+      {"nul", 0, "not a JSON value"},
+      {"Infinity", 0, "not a JSON value"},
+      {"'a'", 0, "not a JSON value"},
+      {"\"abc", 4, "not closed"},
+      {"\"ab\\", 4, "not closed"},
+      {"\"\\x\"", 1, "unknown escape"},
+      {"\"\\u12g4\"", 1, "hexadecimal"},
+      {"\"\\u12", 5, "not closed"},
+      {"\"a\nb\"", 2, "control character"},
       {"\"a\x01\"", 2, "control character"},
-      {"/*c*/1", 0, "not a JSON value"},  {std::string("\0", 1), 0, "not a JSON value"},
+      {"/*c*/1", 0, "not a JSON value"},
+      {std::string("\0", 1), 0, "not a JSON value"},
       {"\"aaaaaaaaaaaaaaaaaaaaaaa\x02", 24, "control character"},
   };
   for (auto& row : rows) {
@@ -64,10 +96,12 @@ TEST(JsonScan, RefusesTheRestAndSaysWhere) {
 }
 
 TEST(JsonScan, FindsWhereUtf8Ends) {
-  EXPECT_EQ(bad_utf8("plain \xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\xED\x9F\xBF\xEF\xBF\xBF\xF4\x8F\xBF\xBF"), std::nullopt);
+  EXPECT_EQ(bad_utf8("plain \xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\xED\x9F\xBF\xEF\xBF\xBF\xF4\x8F\xBF\xBF"),
+            std::nullopt);
   EXPECT_EQ(bad_utf8(""), std::nullopt);
-  for (const char* bad : {"\xFF", "\x80", "\xC0\x80", "\xC1\xBF", "\xED\xA0\x80", "\xE0\x9F\xBF", "\xF0\x8F\xBF\xBF",
-                          "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xE2\x82", "\xF0\x9F\x98", "\xE2\x82x", "\xC3\xC3"}) {
+  for (const char* bad :
+       {"\xFF", "\x80", "\xC0\x80", "\xC1\xBF", "\xED\xA0\x80", "\xE0\x9F\xBF", "\xF0\x8F\xBF\xBF", "\xF4\x90\x80\x80",
+        "\xF5\x80\x80\x80", "\xE2\x82", "\xF0\x9F\x98", "\xE2\x82x", "\xC3\xC3"}) {
     EXPECT_EQ(bad_utf8(std::string("\xC3\xA9ok") + bad), 4U) << bad;
     EXPECT_EQ(bad_utf8(std::string(100, 'x') + bad + "yz"), 100U) << bad;
   }
@@ -156,7 +190,8 @@ TEST(Submission, TheRestIsRead) {
   Submission nulls = submitted(R"({"input":1,"webhook":null,"policy":null,"s3Config":null})");
   EXPECT_EQ(nulls.webhook, "");
   EXPECT_EQ(nulls.s3_config, "");
-  EXPECT_EQ(submitted(R"({"input":1,"policy":{"ttl":null,"executionTimeout":6e3}})").policy.execution_timeout.count(), 6000);
+  EXPECT_EQ(submitted(R"({"input":1,"policy":{"ttl":null,"executionTimeout":6e3}})").policy.execution_timeout.count(),
+            6000);
 }
 
 TEST(Submission, MistakesAreNamed) {

@@ -12,10 +12,12 @@
 namespace bulkhead::http {
 
 Rig::Rig(Limits limits, Keys keys, std::string address, std::vector<RateLimit> rate_limits) {
-  server = std::make_unique<Server>(
-      io_, endpoint, clock,
-      Options{.listen = {std::move(address)}, .limits = limits, .default_policy = {}, .keys = std::move(keys),
-              .rate_limits = std::move(rate_limits)});
+  server = std::make_unique<Server>(io_, endpoint, clock,
+                                    Options{.listen = {std::move(address)},
+                                            .limits = limits,
+                                            .default_policy = {},
+                                            .keys = std::move(keys),
+                                            .rate_limits = std::move(rate_limits)});
   address_ = server->listen().front();
   thread_ = std::thread([this] { io_.run(); });
 }

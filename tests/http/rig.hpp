@@ -67,7 +67,7 @@ class Rig {
 };
 
 struct Response {
-  int status = 0;  ///< 0: the connection ended before one came
+  int status = 0;                              ///< 0: the connection ended before one came
   std::map<std::string, std::string> headers;  ///< names in lower case
   std::string body;
 

@@ -55,8 +55,10 @@ TEST_F(Routes, RunAnswersIdAndState) {
 }
 
 TEST_F(Routes, TheJobIsWhatTheClientSaid) {
-  std::string id = id_of(client.post("/run", R"({"webhook":"http://x/y","input":  {"n" :1e999} ,
-    "policy":{"executionTimeout":7000,"ttl":11000,"lowPriority":true},"s3Config":{"accessId":"a"},"other":3})").body);
+  std::string id = id_of(client
+                             .post("/run", R"({"webhook":"http://x/y","input":  {"n" :1e999} ,
+    "policy":{"executionTimeout":7000,"ttl":11000,"lowPriority":true},"s3Config":{"accessId":"a"},"other":3})")
+                             .body);
   Job job = entry(id).job;
   EXPECT_EQ(job.id, id);
   EXPECT_EQ(job.input.bytes(), R"({"n" :1e999})");
@@ -74,9 +76,9 @@ TEST_F(Routes, EveryPathWorksUnderAnyEndpointsName) {
                            "http://localhost/v2/abc/run", "/run?x=y"}) {
     EXPECT_EQ(client.post(path, kBody).status, 200) << path;
   }
-  for (const char* path : {"/", "/v2", "/v2/run", "/v2/abc", "/Run", "/run/x", "/status", "/status/", "/status/a/b",
-                           "/status/%2e%2e", "/../run", "/run%00", "/v3/abc/run", "/v2/a/b/run", "/status/a.b",
-                           "*", "http://localhost"}) {
+  for (const char* path :
+       {"/", "/v2", "/v2/run", "/v2/abc", "/Run", "/run/x", "/status", "/status/", "/status/a/b", "/status/%2e%2e",
+        "/../run", "/run%00", "/v3/abc/run", "/v2/a/b/run", "/status/a.b", "*", "http://localhost"}) {
     EXPECT_EQ(client.post(path, kBody).status, 404) << path;
   }
 }
@@ -107,7 +109,7 @@ TEST_F(Routes, TheWaitIsClamped) {
     client.post(std::string("/runsync") + query, kBody);
   }
   auto waits = rig.on_thread([&] { return rig.endpoint.waits; });
-  std::vector<milliseconds> expected{milliseconds(90'000), milliseconds(1'000),  milliseconds(5'000),
+  std::vector<milliseconds> expected{milliseconds(90'000),  milliseconds(1'000), milliseconds(5'000),
                                      milliseconds(300'000), milliseconds(2'000), milliseconds(1'000)};
   EXPECT_EQ(waits, expected);
   for (const char* query : {"?wait=", "?wait=abc", "?wait=1s", "?wait=1.5"}) {
@@ -205,8 +207,8 @@ TEST_F(Routes, PurgeAndHealth) {
   rig.on_thread([&] {
     rig.endpoint.purged = 3;
     rig.endpoint.health_view.jobs = {.completed = 1, .failed = 2, .in_progress = 3, .in_queue = 4, .retried = 5};
-    rig.endpoint.health_view.workers = {.idle = 1, .initializing = 2, .ready = 3, .running = 4, .throttled = 5,
-                                        .unhealthy = 6};
+    rig.endpoint.health_view.workers = {
+        .idle = 1, .initializing = 2, .ready = 3, .running = 4, .throttled = 5, .unhealthy = 6};
   });
   EXPECT_EQ(client.post("/purge-queue", "").body, R"({"removed":3,"status":"completed"})");
   EXPECT_EQ(client.get("/health").body,
@@ -229,8 +231,7 @@ TEST_F(Routes, RequestsListsWhatIsNotOver) {
   std::string done = queued();
   finish(done, Status::Completed, "1");
   std::string id = queued();
-  EXPECT_EQ(shape(client.get("/requests")),
-            R"({"requests":[{"delayTime":0,"id":"ID","status":"IN_QUEUE"}]})");
+  EXPECT_EQ(shape(client.get("/requests")), R"({"requests":[{"delayTime":0,"id":"ID","status":"IN_QUEUE"}]})");
 }
 
 TEST_F(Routes, TtlShortensRetention) {
@@ -284,8 +285,7 @@ TEST_F(Routes, RefusalsOfTheEndpointHaveTheirStatus) {
     for (const char* path : {"/run", "/runsync"}) {
       Response response = client.post(path, kBody);
       EXPECT_EQ(response.status, row.status);
-      EXPECT_EQ(response.body,
-                std::string(R"({"error":{"code":")") + row.code + R"(","message":"because \"so\""}})");
+      EXPECT_EQ(response.body, std::string(R"({"error":{"code":")") + row.code + R"(","message":"because \"so\""}})");
     }
   }
 }
@@ -295,10 +295,14 @@ TEST_F(Routes, WrongMethodsAreToldTheRightOnes) {
     const char* method;
     const char* path;
     const char* allow;
-  } rows[] = {{"GET", "/run", "POST, OPTIONS"},        {"PUT", "/run", "POST, OPTIONS"},
-              {"DELETE", "/status/a", "GET, HEAD, POST, OPTIONS"}, {"POST", "/health", "GET, HEAD, OPTIONS"},
-              {"GET", "/cancel/a", "POST, OPTIONS"},   {"GET", "/purge-queue", "POST, OPTIONS"},
-              {"TRACE", "/health", "GET, HEAD, OPTIONS"}, {"BREW", "/health", "GET, HEAD, OPTIONS"}};
+  } rows[] = {{"GET", "/run", "POST, OPTIONS"},
+              {"PUT", "/run", "POST, OPTIONS"},
+              {"DELETE", "/status/a", "GET, HEAD, POST, OPTIONS"},
+              {"POST", "/health", "GET, HEAD, OPTIONS"},
+              {"GET", "/cancel/a", "POST, OPTIONS"},
+              {"GET", "/purge-queue", "POST, OPTIONS"},
+              {"TRACE", "/health", "GET, HEAD, OPTIONS"},
+              {"BREW", "/health", "GET, HEAD, OPTIONS"}};
   for (auto& row : rows) {
     client.send(request(row.method, row.path));
     Response response = client.receive();
@@ -337,7 +341,8 @@ TEST(Keys, AreAskedForAndChecked) {
   EXPECT_EQ(with("Bearer secret-1").status, 200);
   EXPECT_EQ(with("bearer  secret-2").status, 200);
   EXPECT_EQ(with("secret-2").status, 200);
-  for (const char* wrong : {"", "Bearer", "Bearer ", "Bearer secret-3", "Basic secret-1", "secret-", "me", "Bearer me"}) {
+  for (const char* wrong :
+       {"", "Bearer", "Bearer ", "Bearer secret-3", "Basic secret-1", "secret-", "me", "Bearer me"}) {
     Response response = with(wrong);
     EXPECT_EQ(response.status, 401) << wrong;
     EXPECT_EQ(response.header("www-authenticate"), "Bearer");

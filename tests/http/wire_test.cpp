@@ -128,8 +128,9 @@ TEST(Wire, BodiesBeyondTheLimitAreRefusedAtOnce) {
     client.send(head + std::to_string(row.limit + 1) + "\r\n\r\n");  // and not a byte of the body
     Response response = client.receive();
     EXPECT_EQ(response.status, 413);
-    EXPECT_NE(response.body.find("\"limit\":" + std::to_string(row.limit) + ",\"got\":" + std::to_string(row.limit + 1)),
-              std::string::npos)
+    EXPECT_NE(
+        response.body.find("\"limit\":" + std::to_string(row.limit) + ",\"got\":" + std::to_string(row.limit + 1)),
+        std::string::npos)
         << response.body;
   }
   Client exact(rig);
