@@ -35,7 +35,7 @@ class FaultVfs {
   std::function<void(std::uint64_t)> before_change;
   std::uint64_t changes() const { return changes_; }
   std::uint64_t syncs() const { return syncs_; }
-  /// Makes each sync last, like a slow disk: called inside it.
+  /// Makes each sync last, like a slow disk: called inside it. To be set, like before_change, before a journal is open.
   std::function<void()> in_sync;
 
   /// From now on remembers what each file looks like on the disk, and what was written since its last sync.

@@ -140,12 +140,12 @@ TEST_F(File, AfterARestartEveryOpenJobIsThereInOrder) {
 }
 
 TEST_F(File, ManyWritesShareACommit) {
+  std::mutex gate;
+  vfs_.in_sync = [&] { std::lock_guard wait(gate); };
   Loop loop;
   SqliteJournal journal(options(), loop.waker());
   std::uint64_t before = journal.commits();
   int accepted = 0;
-  std::mutex gate;
-  vfs_.in_sync = [&] { std::lock_guard wait(gate); };
   {
     std::lock_guard closed(gate);  // the first commit takes its time; the rest gathers behind it
     for (int i = 0; i < 2'000; ++i) {
@@ -180,12 +180,12 @@ TEST_F(File, WhatNobodyWaitsForCausesNoSyncOfItsOwn) {
 }
 
 TEST_F(File, LookupsDoNotWaitForTheDisk) {
+  std::mutex gate;
+  vfs_.in_sync = [&] { std::lock_guard wait(gate); };
   Session journal(options());
   Job job = make_job("a");
   journal.accept(job);
   journal.finish(job, completed("1", now_ms_));
-  std::mutex gate;
-  vfs_.in_sync = [&] { std::lock_guard wait(gate); };
   bool accepted = false;
   std::unique_lock closed(gate);
   journal->accept(make_job("b"), [&](std::error_code) { accepted = true; });
