@@ -1,5 +1,6 @@
 #include "supervisor/journal/schema.hpp"
 
+#include <filesystem>
 #include <string>
 #include <system_error>
 
@@ -80,6 +81,13 @@ constexpr const char* kSteps[] = {kVersion1};
 std::span<const char* const> schema_steps() { return kSteps; }
 
 std::string backup_name(int version) { return "journal.v" + std::to_string(version) + ".db"; }
+
+void back_up(Connection& connection, const StateDirectory& directory, int version) {
+  std::filesystem::path path = directory.path() / backup_name(version);
+  std::filesystem::remove(path);
+  directory.ensure_file(backup_name(version));  // SQLite fills an empty file, and leaves its mode
+  Statement(connection, "VACUUM INTO ?1").bind(1, path.string()).run();
+}
 
 void migrate(Connection& connection, std::span<const char* const> steps, const std::string& path,
              const std::function<void(int version)>& before) {

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "supervisor/journal/sqlite.hpp"
+#include "supervisor/journal/state_directory.hpp"
 
 namespace bulkhead::journal {
 
@@ -24,5 +25,8 @@ void migrate(Connection& connection, std::span<const char* const> steps, const s
 
 /// Where the journal of an older version is kept when it is migrated: "journal.v1.db".
 std::string backup_name(int version);
+
+/// The way back: writes the journal as it is now beside the one that is about to change, in place of an older copy.
+void back_up(Connection& connection, const StateDirectory& directory, int version);
 
 }  // namespace bulkhead::journal

@@ -62,13 +62,7 @@ void SqliteJournal::open_file() {
   std::filesystem::path path = directory_.path() / kFile;
   directory_.ensure_file(kFile);
   Connection connection = connect(path, options_);
-  migrate(connection, schema_steps(), path.string(), [&](int version) {
-    // The way back: the journal as it is now, beside the one that is about to change.
-    std::filesystem::path backup = directory_.path() / backup_name(version);
-    std::filesystem::remove(backup);
-    directory_.ensure_file(backup_name(version));
-    Statement(connection, "VACUUM INTO ?1").bind(1, backup.string()).run();
-  });
+  migrate(connection, schema_steps(), path.string(), [&](int version) { back_up(connection, directory_, version); });
 
   std::vector<OpenJob> open = read_open_jobs(connection);
   live_.reserve(open.size());

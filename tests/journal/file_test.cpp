@@ -412,6 +412,29 @@ TEST_F(Migration, GoesForwardInOneStepAndKeepsWhatWas) {
   EXPECT_EQ(before.size(), 1u) << "there is nothing left to do";
 }
 
+TEST_F(Migration, KeepsAJournalToGoBackTo) {
+  {
+    Session journal(options());
+    journal.accept(make_job("a"));
+  }
+  auto version = static_cast<int>(schema_steps().size());
+  {
+    StateDirectory state(directory_ / "state");
+    Connection connection(path());
+    for (int twice = 0; twice < 2; ++twice) back_up(connection, state, version);
+    migrate(connection, steps(kNext), path(), [](int) {});
+  }
+  refusal(std::errc::not_supported);
+  std::filesystem::path backup = directory_ / "state" / backup_name(version);
+  EXPECT_EQ(std::filesystem::status(backup).permissions(), std::filesystem::perms(0600));
+  std::filesystem::rename(backup, path());
+  std::filesystem::remove(path("-wal"));
+  Session journal(options());
+  auto open = journal->recover();
+  ASSERT_EQ(open.size(), 1u);
+  EXPECT_EQ(open[0].job.id, "a");
+}
+
 TEST_F(Migration, ThatFailsLeavesTheJournalAsItWas) {
   { Session journal(options()); }
   auto version = static_cast<int>(schema_steps().size());
