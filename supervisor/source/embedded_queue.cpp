@@ -363,20 +363,23 @@ void EmbeddedQueue::changed(Entry& entry) {
   if (!entry.waiters.empty()) wake(entry);
 }
 
-/// Calls who waits for what has happened: followers at any news, the others at the end.
+/// Calls who waits for what has happened: followers at any news, the others at the end. One that is called may make
+/// another stop waiting, who must then not be called any more.
 void EmbeddedQueue::wake(Entry& entry) {
   bool final = is_final(entry.status);
-  std::vector<std::unique_ptr<Waiter>> called;
+  std::vector<std::uint64_t> due;
   std::erase_if(entry.waiters, [&](std::uint64_t number) {
-    auto found = waiters_.find(number);
-    if (!final && !found->second->followed) return false;
-    waiting_.clear(*found->second);
-    called.push_back(std::move(found->second));
-    waiters_.erase(found);
-    return true;
+    bool wanted = final || waiters_.at(number)->followed;
+    if (wanted) due.push_back(number);
+    return wanted;
   });
   JobView view = entry.view();
-  for (auto& waiter : called) {
+  for (std::uint64_t number : due) {
+    auto found = waiters_.find(number);
+    if (found == waiters_.end()) continue;
+    auto waiter = std::move(found->second);
+    waiting_.clear(*waiter);
+    waiters_.erase(found);
     if (waiter->followed)
       waiter->followed(&view, news(entry, waiter->known));
     else

@@ -85,6 +85,20 @@ TEST_F(EmbeddedQueueTest, AWaiterIsCalledOnceAtTheEndOrAtItsDeadline) {
   EXPECT_EQ(seen.size(), 3u);
 }
 
+TEST_F(EmbeddedQueueTest, AWaiterThatIsCalledMayStopAnother) {
+  dispatcher.ready(1, "w0.1", 1, 0);
+  submit(make_job("a"));
+  std::uint64_t second = 0;
+  int calls = 0;
+  queue->wait("a", 5s, [&](const JobView*) {
+    ++calls;
+    queue->stop_waiting(second);
+  });
+  second = queue->wait("a", 5s, [&](const JobView*) { ++calls; });
+  dispatcher.succeeded(1, 1, Payload::of("1"), 1ms, false);
+  EXPECT_EQ(calls, 1);
+}
+
 TEST_F(EmbeddedQueueTest, ACancelledJobIsFinalAtOnceAndStaysSo) {
   dispatcher.ready(1, "w0.1", 1, 0);
   submit(make_job("a"));
