@@ -3,15 +3,16 @@
 // - The loop is told of every message. ZMQ_FD is edge-triggered, and any call on the socket may eat the edge: so the
 //   wait is armed only after a receive said EAGAIN, and ZMQ_EVENTS is looked at after every send made outside of
 //   receiving.
-// - Nothing a dead child sent is lost. The receive queue has no limit (ZMQ_RCVHWM 0): where libzmq stops reading at a
-//   full queue and the peer then hangs up, it throws away what the kernel still holds. What a child may have under way
-//   is bounded above, by the credit of its runs, by the limit of a frame, and by taking messages faster than one child
-//   can make them.
+// - Nothing a dead child sent is lost, unless it had flooded us. A full receive queue slows a child that lives, but where
+//   its peer hangs up meanwhile, libzmq throws away what the kernel still holds. So the queue is longer than anything a
+//   child that keeps to its credit, and to a measured pace of log lines, can have under way. It bounds the memory that
+//   any other child can cost.
 // - A line is closed when its descriptor was reported as disconnected AND nothing of it is left. libzmq passes a
 //   connection's messages on before it reports its end; so an EAGAIN after the report proves it. Where other children
 //   keep the socket busy so that no EAGAIN comes, fairness does: the ROUTER serves its peers in turn.
-// - Descriptors are used again. ACCEPTED and DISCONNECTED are counted in their order, and read before a first message
-//   is tied to its descriptor.
+// - Descriptors are used again, and first messages come in any order: a line may be tied to a descriptor that has gone
+//   on to another connection. So a descriptor may have several lines, of which at most one is connected, and its next
+//   DISCONNECTED closes them all. A line that was late this way closes late; one that is connected is never closed.
 //
 // Link owns LinkState; lines and queued handlers refer to it. The end: lines, then the monitor, the socket, the context.
 
@@ -154,7 +155,7 @@ struct LinkState : std::enable_shared_from_this<LinkState> {
 
   struct Connection {
     bool open = false;
-    Line* line = nullptr;
+    std::vector<Line*> lines;
   };
   Connection& connection(int descriptor);
 
@@ -210,7 +211,7 @@ void LinkState::open_router() {
   if (!router) fail("create a ROUTER");
   set(router.get(), ZMQ_ROUTER_MANDATORY, 1, "ZMQ_ROUTER_MANDATORY");
   set(router.get(), ZMQ_ROUTER_HANDOVER, 0, "ZMQ_ROUTER_HANDOVER");
-  set(router.get(), ZMQ_RCVHWM, 0, "ZMQ_RCVHWM");
+  set(router.get(), ZMQ_RCVHWM, options.receive_queue, "ZMQ_RCVHWM");
   set(router.get(), ZMQ_SNDHWM, options.send_queue, "ZMQ_SNDHWM");
   set(router.get(), ZMQ_LINGER, 0, "ZMQ_LINGER");
   set(router.get(), ZMQ_BACKLOG, 1024, "ZMQ_BACKLOG");
@@ -249,7 +250,8 @@ void LinkState::read_monitor() {
     if (zmq_msg_more(&event.message)) zmq_msg_recv(&address.message, monitor.get(), 0);
     if (descriptor < 0) continue;
     Connection& known = connection(descriptor);
-    if (Line* line = std::exchange(known.line, nullptr)) disconnected(*line);
+    for (Line* line : known.lines) disconnected(*line);
+    known.lines.clear();
     known.open = what == ZMQ_EVENT_ACCEPTED;
   }
 }
@@ -366,16 +368,15 @@ void LinkState::pass_on(Line& line) {
   line.handler_.received(received);
 }
 
-/// Ties the line to its descriptor. Another line tied to it must have lost it before this one could get it.
+/// Ties the line to its descriptor.
 void LinkState::first_message(Line& line) {
   read_monitor();
   line.phase_ = Line::Phase::Connected;
   line.descriptor_ = frame_count > 1 ? zmq_msg_get(&frames[1].message, ZMQ_SRCFD) : -1;
   if (line.descriptor_ < 0) return;
   Connection& known = connection(line.descriptor_);
-  if (Line* before = std::exchange(known.line, nullptr)) disconnected(*before);
   if (known.open)
-    known.line = &line;
+    known.lines.push_back(&line);
   else
     disconnected(line);
 }
@@ -486,8 +487,7 @@ Line::~Line() {
   link_.lines.erase(token_);
   std::erase(link_.draining, this);
   if (descriptor_ < 0) return;
-  LinkState::Connection& known = link_.connection(descriptor_);
-  if (known.line == this) known.line = nullptr;
+  std::erase(link_.connection(descriptor_).lines, this);
 }
 
 Sent Line::send(const protocol::ToChild& message, std::span<const Payload> owners) {

@@ -41,8 +41,9 @@ struct Token {
 
 struct LinkOptions {
   protocol::Limits limits;
-  int batch = 64;         ///< messages received in one go before the rest of the loop has its turn
-  int send_queue = 4096;  ///< messages that may wait for one child before it counts as not reading
+  int batch = 64;               ///< messages received in one go before the rest of the loop has its turn
+  int receive_queue = 100'000;  ///< messages of one child that may wait here before it is read no further
+  int send_queue = 4096;        ///< messages that may wait for one child before it counts as not reading
 };
 
 class Link;

@@ -255,6 +255,7 @@ void Pool::window_opened() {
 
 void Pool::tick() {
   window_timer_on_ = false;
+  link_->look();  // that we are late is not the child's fault
   const auto now = std::chrono::steady_clock::now();
   bool more = false;
   for (auto& [number, worker] : workers_) more = worker->tick(now) || more;

@@ -143,6 +143,7 @@ void Worker::run(const Assignment& assignment) {
   send(site_.run_job, owners);
 
   if (++jobs_taken_ != max_jobs_) return;
+  withdraw();
   asio::post(site_.process.executor, [this, alive = std::weak_ptr(alive_)] {
     if (!alive.expired()) retire();
   });

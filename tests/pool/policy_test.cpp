@@ -13,7 +13,8 @@ namespace {
 using std::chrono::microseconds;
 
 TEST(Backoff, DoublesItsCeilingAndStaysBelowTheLongest) {
-  Backoff backoff({.first = milliseconds(250), .longest = milliseconds(1500), .slow = milliseconds(1), .patience = 100});
+  Backoff backoff(
+      {.first = milliseconds(250), .longest = milliseconds(1500), .slow = milliseconds(1), .patience = 100});
   std::vector<std::int64_t> waits;
   for (int i = 0; i < 6; ++i) waits.push_back(backoff.failed(0.5).count());
   EXPECT_EQ(waits, (std::vector<std::int64_t>{125, 250, 500, 750, 750, 750}));
@@ -39,7 +40,8 @@ TEST(Backoff, LosesPatienceAfterARowAndThenGoesSlowly) {
 }
 
 TEST(Backoff, SurvivesAnEndlessRow) {
-  Backoff backoff({.first = milliseconds(250), .longest = milliseconds(30'000), .slow = milliseconds(5), .patience = 1000});
+  Backoff backoff(
+      {.first = milliseconds(250), .longest = milliseconds(30'000), .slow = milliseconds(5), .patience = 1000});
   for (int i = 0; i < 999; ++i) EXPECT_LE(backoff.failed(1.0).count(), 30'000);
 }
 

@@ -145,12 +145,25 @@ TEST_F(PoolTest, AChildThatNeverSaysHelloIsEnded) {
 }
 
 TEST_F(PoolTest, ADeathBeforeTheFirstJobIsAFailedSetUp) {
+  Options options = basics();
+  options.backoff.patience = 3;
+  start(std::move(options));
+  for (std::size_t i = 0; i < 3; ++i) {
+    until([&] { return in_state(WorkerState::Ready) == 1; });
+    kill(pool_->snapshot().at(0).pid, SIGKILL);
+    until([&] { return core_.deaths.size() == i + 1; });
+    EXPECT_EQ(core_.trouble.size(), i / 2);
+  }
+  EXPECT_FALSE(core_.never_ready);
+  EXPECT_PRED2(contains, core_.trouble.at(0), "was killed by SIGKILL before it had a job");
+}
+
+TEST_F(PoolTest, AChildThatIsReadyAndGoneAtOnceIsAFailedSetUp) {
   Options options = basics({"once"});
   options.backoff.patience = 3;
   start(std::move(options));
   until([&] { return !core_.trouble.empty(); });
-  EXPECT_FALSE(core_.never_ready);
-  EXPECT_PRED2(contains, core_.trouble[0], "exited with code 3 before it had a job");
+  EXPECT_PRED2(contains, core_.trouble[0], "exited with code 3 before it ");
 }
 
 TEST_F(PoolTest, GetsHealthyAgain) {
@@ -184,7 +197,9 @@ TEST_F(PoolTest, ASpareTakesThePlaceOfADeadChildWithoutASetUp) {
   options.spares = 1;
   start(std::move(options));
   until([&] { return in_state(WorkerState::Spare) == 1; });
-  const WorkerNumber spare = pool_->snapshot().back().number;
+  WorkerNumber spare = 0;
+  for (const WorkerView& view : pool_->snapshot())
+    if (view.state == WorkerState::Spare) spare = view.number;
   core_.submit("die 11");
   const RunNumber next = core_.submit("pid");
   until([&] { return core_.has_ended(next); });
@@ -260,25 +275,32 @@ TEST_F(PoolTest, DevicesAreDealtOutToPlacesAndGoWithTheChild) {
 
 TEST_F(PoolTest, TheWindowOpensForTinyJobsAndClosesForASlowOne) {
   start(basics());
-  for (int i = 0; i < 500; ++i) core_.submit("echo 1");
-  until([&] { return core_.queue.empty() && core_.ended.size() == 500; });
-  EXPECT_EQ(core_.most_window, Window::kMost);
-  // One that takes long, and tiny ones behind it: they are asked back.
-  const RunNumber slow = core_.submit("sleep 200");
+  until([&] { return !core_.rooms.empty(); });
   std::vector<RunNumber> behind;
-  for (int i = 0; i < 10; ++i) behind.push_back(core_.submit("echo 2"));
-  until([&] { return core_.handed_back_runs >= 10; });
+  RunNumber slow = 0;
+  // On a busy machine a tiny job may take long enough to close the window again just now: then once more.
+  do {
+    until([&] { return core_.queue.empty() && core_.rooms.begin()->second.runs.empty(); });
+    for (int i = 0; i < 500; ++i) core_.submit("echo 1");
+    until([&] { return core_.queue.empty() && core_.rooms.begin()->second.runs.empty(); });
+    slow = core_.submit("sleep 1000");
+    behind.clear();
+    for (int i = 0; i < 10; ++i) behind.push_back(core_.submit("echo 2"));
+  } while (!core_.queue.empty());
+  EXPECT_EQ(core_.most_window, Window::kMost);
+  // Tiny jobs behind a slow one are asked back.
+  until([&] { return core_.rooms.begin()->second.window == 0 && core_.rooms.begin()->second.runs.size() == 1; });
   EXPECT_FALSE(core_.has_ended(slow));
-  EXPECT_EQ(core_.rooms.begin()->second.window, 0);
   until([&] { return std::all_of(behind.begin(), behind.end(), [&](RunNumber run) { return core_.has_ended(run); }); });
   EXPECT_TRUE(core_.end_of(slow).ok);
 }
 
 TEST_F(PoolTest, OutputClosesTheWindow) {
   start(basics());
-  for (int i = 0; i < 200; ++i) core_.submit("echo 1");
-  until([&] { return core_.ended.size() == 200; });
-  EXPECT_GT(core_.most_window, 0);
+  do {
+    for (int i = 0; i < 200; ++i) core_.submit("echo 1");
+    until([&] { return core_.queue.empty() && core_.rooms.begin()->second.runs.empty(); });
+  } while (core_.rooms.begin()->second.window == 0);
   ends("print here");
   until([&] { return core_.rooms.begin()->second.window == 0; });
 }

@@ -66,8 +66,8 @@ struct Child {
   void note(wire::Run run, wire::BlackBox::State state) {
     if (!box) return;
     for (auto& entry : box->entry) {
-      const bool fits = state == wire::BlackBox::State::Entered ? entry.state == wire::BlackBox::State::Free
-                                                                : entry.run == run;
+      const bool fits =
+          state == wire::BlackBox::State::Entered ? entry.state == wire::BlackBox::State::Free : entry.run == run;
       if (!fits) continue;
       entry.run = state == wire::BlackBox::State::Free ? 0 : run;
       entry.state = state;
@@ -244,6 +244,7 @@ void Child::misbehave(const std::string& command, long number) {
   }
   if (command == "die") {
     started();
+    std::signal(static_cast<int>(number), SIG_DFL);  // whatever a sanitizer makes of it
     kill(getpid(), static_cast<int>(number));
     sleep_for_ever();
   }
