@@ -49,6 +49,8 @@ class SystemClock final : public Clock {
 
 /// How often an ending supervisor looks whether it may take its next step.
 constexpr milliseconds kEndingStep{10};
+/// For answers that are being written when everything else has ended.
+constexpr milliseconds kLastAnswers{2'000};
 
 }  // namespace
 
@@ -216,8 +218,12 @@ void Supervisor::Parts::step_of_ending() {
 
 void Supervisor::Parts::end(int code) {
   exit_code_ = code;
-  if (server_) server_->stop();
-  io_.stop();
+  if (!server_) return io_.stop();
+  server_->drain([this] { io_.stop(); });
+  ending_.expires_after(kLastAnswers);
+  ending_.async_wait([this](boost::system::error_code error) {
+    if (!error) io_.stop();
+  });
 }
 
 // ---- health --------------------------------------------------------------------------------------------------------
