@@ -24,6 +24,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kLeftoversTime{5'000};
 constexpr std::chrono::milliseconds kFilesTime{5'000};
+constexpr std::chrono::milliseconds kAfterStepIn{10};
 /// How often the runs of children with an open window are looked at.
 constexpr std::chrono::milliseconds kTick{2};
 constexpr int kWarning = 3;
@@ -106,14 +107,21 @@ void Pool::start(WorkersListener& listener) {
   for (Place& place : places_) launch(place);
 }
 
+std::string Pool::Place::child_id() const {
+  std::string id = "w";
+  id += std::to_string(index);
+  id += '.';
+  return id += std::to_string(generation);
+}
+
 // ---- places --------------------------------------------------------------------------------------------------------
 
 void Pool::launch(Place& place) {
   if (stopping_) return;
   const int jitter = options_.max_jobs_per_worker / 10;
   const int max_jobs = options_.max_jobs_per_worker + std::uniform_int_distribution<>(-jitter, jitter)(generator_);
-  std::string id = "w" + std::to_string(place.index) + '.' + std::to_string(++place.generation);
-  auto worker = std::make_unique<Worker>(*site_, ++last_number_, std::move(id), max_jobs);
+  ++place.generation;
+  auto worker = std::make_unique<Worker>(*site_, ++last_number_, place.child_id(), max_jobs);
   if (auto failure = worker->launch(place.devices)) {
     if (!failure->transient) place.backoff.lose_patience();
     return setup_failed(place, failure->text);
@@ -130,23 +138,30 @@ void Pool::vacate(Worker& worker) {
   if (stopping_) return;
   if (!worker.proved()) return setup_failed(*place, worker.obituary());
   place->backoff.succeeded();
-  launch(*place);
+  // To launch takes the loop's time. Where a spare has stepped in, its first job goes before.
+  if (serving_ == options_.workers)
+    launch_after(*place, kAfterStepIn);
+  else
+    launch(*place);
 }
 
-void Pool::setup_failed(Place& place, const std::string& reason) {
-  const milliseconds wait = place.backoff.failed(random());
-  const std::string id = "w" + std::to_string(place.index) + '.' + std::to_string(place.generation);
-  const std::string text = reason + "\nset-up failed " + std::to_string(place.backoff.failures()) +
-                           (place.backoff.failures() == 1 ? " time" : " times in a row") + ", trying again in " +
-                           std::to_string(wait.count()) + " ms";
-  say(id, text);
-  place.waiting = true;
+void Pool::launch_after(Place& place, milliseconds wait) {
   place.again.expires_after(wait);
   place.again.async_wait([this, &place, alive = std::weak_ptr(alive_)](const boost::system::error_code& error) {
     if (error || alive.expired()) return;
     place.waiting = false;
     launch(place);
   });
+}
+
+void Pool::setup_failed(Place& place, const std::string& reason) {
+  const milliseconds wait = place.backoff.failed(random());
+  const std::string text = reason + "\nset-up failed " + std::to_string(place.backoff.failures()) +
+                           (place.backoff.failures() == 1 ? " time" : " times in a row") + ", trying again in " +
+                           std::to_string(wait.count()) + " ms";
+  say(place.child_id(), text);
+  place.waiting = true;
+  launch_after(place, wait);
   if (!place.backoff.exhausted() || std::exchange(unhealthy_, true)) return;
   site_->listener.unhealthy(reason, !ever_ready_);
 }

@@ -77,6 +77,8 @@ class Pool final : public Workers, private WorkerOwner {
   struct Place {
     Place(int number, const asio::any_io_executor& executor, const Options& options)
         : index(number), backoff(options.backoff), again(executor) {}
+    std::string child_id() const;  ///< "w2.7"
+
     int index;
     std::optional<std::string> devices;  ///< CUDA_VISIBLE_DEVICES
     Worker* worker = nullptr;            ///< the last one launched here, until it is dead (with devices: gone)
@@ -99,6 +101,7 @@ class Pool final : public Workers, private WorkerOwner {
   void deal_out_devices();
   void say(std::string_view worker_id, std::string_view text);
   void launch(Place& place);
+  void launch_after(Place& place, milliseconds wait);
   void vacate(Worker& worker);
   void setup_failed(Place& place, const std::string& reason);
   void serve_with_spares();

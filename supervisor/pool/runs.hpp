@@ -28,6 +28,7 @@ struct Run : boost::intrusive::list_base_hook<> {
   int attempt = 1;
   Time handed;                       ///< when it was sent
   Time entered{};                    ///< when its handler was first known to run
+  bool left = false;                 ///< after a death: its handler had returned
   bool started = false;              ///< a message of it has come
   bool recalled = false;             ///< asked back
   bool over = false;                 ///< answered, handed back or failed: only acknowledgements are left

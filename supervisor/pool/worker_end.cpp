@@ -66,6 +66,7 @@ void Worker::judge() {
   const auto words = open_.empty() ? std::nullopt : process_.last_words();
   for (Run& run : open_) {
     run.started = run.started || !words || words->was_entered(run.number);
+    run.left = words && words->was_left(run.number);
     crashed = crashed || run.started;
   }
   const auto crash = crashed ? process_.crash() : std::nullopt;
@@ -109,7 +110,12 @@ void Worker::finish() {
 // ---- what is told --------------------------------------------------------------------------------------------------
 
 Payload Worker::record_of(const Run& run, const std::vector<std::string>& stack) const {
-  process::CrashRecord record = process_.describe(remark_);
+  std::string remark = remark_;
+  if (run.left) {
+    if (!remark.empty()) remark += "; ";
+    remark += "its handler had returned, but the result had not left the process";
+  }
+  process::CrashRecord record = process_.describe(remark);
   if (cause_ == Cause::Violation) record.error_type = "ProtocolViolation";
   record.stack = stack;
   return to_payload(record, run);

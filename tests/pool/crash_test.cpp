@@ -81,6 +81,13 @@ TEST_F(CrashTest, AResultThatLeftTheChildBeforeItDiedCounts) {
   EXPECT_TRUE(core_.trouble.empty());
 }
 
+TEST_F(CrashTest, AResultStillInsideTheChildCountsAsACrash) {
+  start(basics());
+  const Ended& end = ends("inside");
+  EXPECT_TRUE(end.crashed);
+  EXPECT_PRED2(contains, end.error, "its handler had returned, but the result had not left the process");
+}
+
 TEST_F(CrashTest, ALargeResultCountsToo) {
   Options options = basics();
   options.spares = 1;

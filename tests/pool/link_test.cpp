@@ -15,7 +15,7 @@ namespace bulkhead::pool {
 namespace {
 
 /// Notes what its line reports.
-struct Notes : LineHandler {
+struct Notes final : LineHandler {
   std::vector<Payload> bodies;
   std::vector<std::string> errors;
   int messages = 0;
