@@ -22,7 +22,8 @@ using namespace bulkhead;
 
 constexpr char kNothingToRun[] =
     "bulkhead: there is no job to run. Looked for:\n"
-    "bulkhead:   --test_input in the handler's arguments, or test_input.json in the working directory: neither is there\n"
+    "bulkhead:   --test_input in the handler's arguments, or test_input.json in the working directory: neither is "
+    "there\n"
     "bulkhead:   RUNPOD_WEBHOOK_GET_JOB in the environment, as the platform sets it: it is not set\n"
     "bulkhead: try it on one job:  bulkhead run -- ./handler --test_input '{\"input\": {}}'\n"
     "bulkhead: serve jobs:         bulkhead serve -- ./handler\n";

@@ -25,8 +25,9 @@ void claim(const fs::path& path) {
     throw std::system_error(errno, std::generic_category(), "cannot look at the runtime directory " + path.string());
   if (!S_ISDIR(facts.st_mode) || facts.st_uid != geteuid() || (facts.st_mode & 0022) != 0)
     throw std::system_error(EPERM, std::generic_category(),
-                            path.string() + " is not a directory that belongs to this user alone; remove it, or set "
-                            "XDG_RUNTIME_DIR to a directory of yours");
+                            path.string() +
+                                " is not a directory that belongs to this user alone; remove it, or set "
+                                "XDG_RUNTIME_DIR to a directory of yours");
 }
 
 fs::path base() {

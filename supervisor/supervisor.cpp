@@ -101,8 +101,7 @@ Supervisor::Parts::Parts(config::Config config, std::optional<TestJob> test, obs
     : config_(std::move(config)),
       log_(log),
       test_job_(std::move(test)),
-      journal_(journal::open(settings::journal(config_),
-                             [this] { asio::post(io_, [this] { journal_->poll(); }); })),
+      journal_(journal::open(settings::journal(config_), [this] { asio::post(io_, [this] { journal_->poll(); }); })),
       dispatcher_(settings::dispatcher(config_), clock_, *journal_, journal_->next_run(),
                   [this] { return std::uniform_real_distribution<double>()(random_); }) {
   if (config_.durability == config::Durability::Memory) memory_lock_.emplace(config_.state_dir);
@@ -110,7 +109,8 @@ Supervisor::Parts::Parts(config::Config config, std::optional<TestJob> test, obs
   dispatcher_.set_log([this](const LogLine& line, const Job* job) {
     if (!test_) log_.child(line, job);
   });
-  dispatcher_.set_pool_health([this](const std::string& reason, bool never_ready) { pool_health(reason, never_ready); });
+  dispatcher_.set_pool_health(
+      [this](const std::string& reason, bool never_ready) { pool_health(reason, never_ready); });
 }
 
 // ---- start ---------------------------------------------------------------------------------------------------------
@@ -144,7 +144,8 @@ void Supervisor::Parts::recover() {
 void Supervisor::Parts::start_source() {
   if (config_.subcommand == config::Subcommand::Serve) {
     server_ = std::make_unique<http::Server>(io_, *queue_, clock_, settings::http(config_));
-    for (const std::string& address : server_->listen()) log_.info("listening on " + (address.starts_with("unix:") ? address : "http://" + address));
+    for (const std::string& address : server_->listen())
+      log_.info("listening on " + (address.starts_with("unix:") ? address : "http://" + address));
     return;
   }
   test_ = std::make_unique<TestInput>(std::move(*test_job_), stdout, [this](int code) {

@@ -28,8 +28,8 @@ namespace {
 class SystemClock final : public bulkhead::Clock {
  public:
   Instant now() const override {
-    return {Clock::now(), std::chrono::duration_cast<milliseconds>(
-                              std::chrono::system_clock::now().time_since_epoch()).count()};
+    return {Clock::now(),
+            std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count()};
   }
   using Clock = std::chrono::steady_clock;
 };
@@ -175,8 +175,8 @@ void show(const char* what, const std::vector<double>& values) {
 
 void round_trips(const std::string& build, const std::string& directory) {
   std::printf("round trip of a no-op job, beside the same frames through a bare ROUTER and DEALER\n");
-  std::printf("  %-10s %-9s %26s %26s %14s\n", "payload", "in flight", "bare p50/p99 us, per s", "bulkhead p50/p99 us, per s",
-              "p50, rate");
+  std::printf("  %-10s %-9s %26s %26s %14s\n", "payload", "in flight", "bare p50/p99 us, per s",
+              "bulkhead p50/p99 us, per s", "p50, rate");
   // An envelope of a job is about 60 bytes.
   struct Case {
     const char* name;

@@ -44,7 +44,8 @@ void Yardstick::wait_for(const char* word) {
   int size = zmq_recv(router_, peer, sizeof peer, 0);
   peer_.assign(peer, static_cast<std::size_t>(size));
   size = zmq_recv(router_, text, sizeof text, 0);
-  if (std::string(text, static_cast<std::size_t>(size)) != word) throw std::runtime_error("the echo said something else");
+  if (std::string(text, static_cast<std::size_t>(size)) != word)
+    throw std::runtime_error("the echo said something else");
 }
 
 void Yardstick::end(int pid, bool politely) {
@@ -74,7 +75,8 @@ Figures Yardstick::ping_pong(int count, int in_flight, std::size_t envelope, std
       zmq_msg_init_size(&frame, body);
       std::memcpy(zmq_msg_data(&frame), shared, body);
     } else {
-      zmq_msg_init_data(&frame, shared, body, [](void*, void*) {}, nullptr);
+      zmq_msg_init_data(
+          &frame, shared, body, [](void*, void*) {}, nullptr);
     }
     zmq_msg_send(&frame, router_, 0);
   };

@@ -1,4 +1,8 @@
-// A few values are more than a number or a word: devices, addresses, keys, limits by path.
+// The values that are more than a number or a word: devices, addresses, keys, limits by path.
+//
+// Each is read by a function of its own that puts it into the Config or answers with what is wrong, as the end of a
+// sentence that begins with the option's name ("must be …"), and shown by another as `check` prints it. Nothing of a
+// value that is refused is kept.
 
 #include "supervisor/config/values.hpp"
 

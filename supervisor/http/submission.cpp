@@ -1,3 +1,7 @@
+// One pass over a body. The scanner validates every byte and gives the text of each value; of the few members that mean
+// something here the text is looked at again, all others are skipped. `input` is never looked into: its bytes go to the
+// handler as they came. Nothing is kept but views of the body and what the policy and the webhook say.
+
 #include "supervisor/http/submission.hpp"
 
 #include <algorithm>

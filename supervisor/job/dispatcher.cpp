@@ -67,7 +67,8 @@ Dispatcher::Record& Dispatcher::add(Job job) {
 void Dispatcher::submit(Job job, std::function<void(Accepted)> answered) {
   if (draining_) return answered({Refusal::Draining, "the worker is shutting down", {}});
   if (scheduler_.queued() >= options_.queue_max)
-    return answered({Refusal::Full, "the queue holds its maximum of " + std::to_string(options_.queue_max) + " jobs", {}});
+    return answered(
+        {Refusal::Full, "the queue holds its maximum of " + std::to_string(options_.queue_max) + " jobs", {}});
   if (records_.contains(job.id)) return answered({Refusal::Duplicate, "a job with this id exists", {}});
   if (job.submitted_ms == 0) job.submitted_ms = clock_.now().wall_ms;
   Record& record = add(std::move(job));
@@ -158,8 +159,8 @@ void Dispatcher::carry_out(Record& record, Effect effects) {
   if (has(effects, Effect::WriteLost)) {
     journal_.requeue(record.job, run, true);
     ++counts_.retried;
-    milliseconds backoff = std::min(options_.retry_backoff_max,
-                                    options_.retry_backoff_min * (1 << std::min(record.attempts - 1, 20)));
+    milliseconds backoff =
+        std::min(options_.retry_backoff_max, options_.retry_backoff_min * (1 << std::min(record.attempts - 1, 20)));
     record.not_before = clock_.now().mono + std::chrono::duration_cast<milliseconds>(backoff * random_());
   }
   if (has(effects, Effect::WriteRequeue) || has(effects, Effect::WriteLost))
@@ -168,8 +169,8 @@ void Dispatcher::carry_out(Record& record, Effect effects) {
   if (has(effects, Effect::Enqueue)) enqueue(record, false);
   if (has(effects, Effect::SendCancel))
     workers_->cancel(record.run, record.why == Why::Cancel  ? StopReason::Cancel
-                                : record.why == Why::Drain ? StopReason::Drain
-                                                           : StopReason::Timeout);
+                                 : record.why == Why::Drain ? StopReason::Drain
+                                                            : StopReason::Timeout);
   if (has(effects, Effect::ArmStep)) arm(record);
   if (has(effects, Effect::Terminate)) return workers_->terminate(record.worker);
   if (has(effects, Effect::Kill))
@@ -237,10 +238,10 @@ void Dispatcher::send(Record& record) {
   if (record.source)
     record.source->started(record.job, record.outcome.worker_id, record.started.wall_ms, record.attempts);
   workers_->send({.worker = record.worker,
-                 .run = record.run,
-                 .job = &record.job,
-                 .attempt = record.attempts,
-                 .checkpoint = record.checkpoint});
+                  .run = record.run,
+                  .job = &record.job,
+                  .attempt = record.attempts,
+                  .checkpoint = record.checkpoint});
 }
 
 /// The run is no longer the child's. What the child waits for (an acknowledgement, its refresh) comes when the outcome

@@ -23,12 +23,12 @@
 namespace bulkhead {
 
 struct DispatcherOptions {
-  std::size_t queue_max = 1'000'000;      ///< jobs that wait; more are refused
-  milliseconds stop_time{5'000};          ///< between the stop token and SIGTERM
-  milliseconds terminate_time{2'000};     ///< between SIGTERM and SIGKILL
-  milliseconds kill_time{5'000};          ///< before SIGKILL is sent again
-  int bystander_max = 3;                  ///< times an unentered job is given back uncounted after a death
-  milliseconds retry_backoff_min{200};    ///< doubled with every attempt, with full jitter
+  std::size_t queue_max = 1'000'000;    ///< jobs that wait; more are refused
+  milliseconds stop_time{5'000};        ///< between the stop token and SIGTERM
+  milliseconds terminate_time{2'000};   ///< between SIGTERM and SIGKILL
+  milliseconds kill_time{5'000};        ///< before SIGKILL is sent again
+  int bystander_max = 3;                ///< times an unentered job is given back uncounted after a death
+  milliseconds retry_backoff_min{200};  ///< doubled with every attempt, with full jitter
   milliseconds retry_backoff_max{30'000};
 };
 

@@ -47,11 +47,11 @@ inline bool is_final(Status status) { return status >= Status::Completed; }
 /// How a job ended.
 struct Outcome {
   Status status = Status::Failed;
-  Payload output;           ///< one JSON value, or none
-  Payload error;            ///< one JSON value (usually a string), or none
-  std::string error_type;   ///< "WorkerCrash", "executionTimeout", "HandlerError", …; empty when it succeeded
-  std::string worker_id;    ///< the child that had it last; empty if none ever had it
-  int attempts = 0;         ///< attempts that were counted
+  Payload output;                 ///< one JSON value, or none
+  Payload error;                  ///< one JSON value (usually a string), or none
+  std::string error_type;         ///< "WorkerCrash", "executionTimeout", "HandlerError", …; empty when it succeeded
+  std::string worker_id;          ///< the child that had it last; empty if none ever had it
+  int attempts = 0;               ///< attempts that were counted
   std::int64_t started_ms = 0;    ///< wall time at which the last attempt entered its handler; 0: never
   std::int64_t finished_ms = 0;   ///< wall time
   std::int64_t execution_ms = 0;  ///< run time of the last attempt

@@ -48,8 +48,7 @@ Transition starting(Event event, const Facts& facts) {
 Transition handed_out(Event event, const Facts& facts) {
   switch (event) {
     case Event::Answered: return {State::Finishing, kFreeAndFinish};
-    case Event::HandedBack:
-      return {State::Queued, Effect::Release | Effect::WriteRequeue | Effect::EnqueueFirst};
+    case Event::HandedBack: return {State::Queued, Effect::Release | Effect::WriteRequeue | Effect::EnqueueFirst};
     case Event::LostUnentered:
       if (!facts.requeue_unentered) return lost(facts);
       return {State::Queued, Effect::Release | Effect::WriteRequeue | Effect::EnqueueFirst};
@@ -97,14 +96,14 @@ Transition apply(State state, Event event, const Facts& facts) {
 }
 
 std::string_view to_string(State state) {
-  static constexpr std::string_view kNames[kStates] = {"accepting", "queued",  "starting",  "handed out", "stopping",
+  static constexpr std::string_view kNames[kStates] = {"accepting",   "queued",  "starting",  "handed out", "stopping",
                                                        "terminating", "killing", "finishing", "reporting",  "settled"};
   return kNames[static_cast<int>(state)];
 }
 
 std::string_view to_string(Event event) {
   static constexpr std::string_view kNames[kEvents] = {
-      "accepted",    "refused",        "assigned",     "start written", "start refused",  "answered", "handed back",
+      "accepted",       "refused",      "assigned",    "start written", "start refused",  "answered", "handed back",
       "lost unentered", "lost entered", "stop wanted", "step due",      "finish written", "reported"};
   return kNames[static_cast<int>(event)];
 }

@@ -47,9 +47,9 @@ inline constexpr int kEvents = 13;
 
 /// What the table needs to know besides state and event.
 struct Facts {
-  bool stop = false;         ///< a stop was wanted
-  bool worker_gone = false;  ///< the child died between assignment and hand-out
-  bool may_retry = false;    ///< another attempt is allowed after this one was lost
+  bool stop = false;              ///< a stop was wanted
+  bool worker_gone = false;       ///< the child died between assignment and hand-out
+  bool may_retry = false;         ///< another attempt is allowed after this one was lost
   bool requeue_unentered = true;  ///< it was a bystander no more often than allowed
 };
 
@@ -58,18 +58,18 @@ enum class Effect : std::uint16_t {
   None = 0,
   AnswerAccepted = 1 << 0,  ///< tell the submitter
   AnswerRefused = 1 << 1,
-  Dequeue = 1 << 2,        ///< take it out of the scheduler's queue
-  Release = 1 << 3,        ///< its place in the child is free (or never was used)
-  WriteRequeue = 1 << 4,   ///< journal: queued again, the attempt not counted
-  WriteLost = 1 << 5,      ///< journal: queued again, the attempt counted
-  EnqueueFirst = 1 << 6,   ///< back to the head of the queue
-  Enqueue = 1 << 7,        ///< to its end (after the retry delay, if there is one)
+  Dequeue = 1 << 2,       ///< take it out of the scheduler's queue
+  Release = 1 << 3,       ///< its place in the child is free (or never was used)
+  WriteRequeue = 1 << 4,  ///< journal: queued again, the attempt not counted
+  WriteLost = 1 << 5,     ///< journal: queued again, the attempt counted
+  EnqueueFirst = 1 << 6,  ///< back to the head of the queue
+  Enqueue = 1 << 7,       ///< to its end (after the retry delay, if there is one)
   SendCancel = 1 << 8,
   Terminate = 1 << 9,
   Kill = 1 << 10,
-  ArmStep = 1 << 11,       ///< the ladder's next step has a deadline
+  ArmStep = 1 << 11,  ///< the ladder's next step has a deadline
   WriteStart = 1 << 12,
-  Send = 1 << 13,          ///< hand it out; the attempt's deadline begins
+  Send = 1 << 13,  ///< hand it out; the attempt's deadline begins
   WriteFinish = 1 << 14,
   Report = 1 << 15,
 };

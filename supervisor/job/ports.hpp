@@ -121,7 +121,7 @@ struct Casualty {
 struct LogLine {
   RunNumber run = 0;  ///< 0: outside any job
   std::string_view worker_id;
-  int level = 2;  ///< 0 trace … 4 error (protocol::Level)
+  int level = 2;            ///< 0 trace … 4 error (protocol::Level)
   std::string_view stream;  ///< "stdout", "stderr" or "log"
   std::string_view text;
 };
@@ -199,8 +199,8 @@ struct JobView {
   std::string_view id;
   Status status = Status::InQueue;
   std::int64_t submitted_ms = 0;
-  std::int64_t started_ms = 0;    ///< 0: not yet
-  std::int64_t finished_ms = 0;   ///< 0: not yet
+  std::int64_t started_ms = 0;   ///< 0: not yet
+  std::int64_t finished_ms = 0;  ///< 0: not yet
   std::int64_t execution_ms = 0;
   std::string_view worker_id;
   int attempts = 0;
@@ -210,8 +210,12 @@ struct JobView {
 
 /// RunPod's /health.
 struct HealthView {
-  struct { std::int64_t completed = 0, failed = 0, in_progress = 0, in_queue = 0, retried = 0; } jobs;
-  struct { int idle = 0, initializing = 0, ready = 0, running = 0, throttled = 0, unhealthy = 0; } workers;
+  struct {
+    std::int64_t completed = 0, failed = 0, in_progress = 0, in_queue = 0, retried = 0;
+  } jobs;
+  struct {
+    int idle = 0, initializing = 0, ready = 0, running = 0, throttled = 0, unhealthy = 0;
+  } workers;
 };
 
 /// The queue on this machine, as the HTTP routes use it. Implemented by source/.

@@ -95,9 +95,9 @@ Scheduler::Room* Scheduler::best() {
   for (Room& room : rooms_) {
     if (room.retired || room.held >= room.concurrency + room.window) continue;
     bool free = room.held < room.concurrency;
-    bool better = !found || (free && !found_free) ||
-                  (free == found_free &&
-                   (room.held < found->held || (room.held == found->held && room.freed > found->freed)));
+    bool better =
+        !found || (free && !found_free) ||
+        (free == found_free && (room.held < found->held || (room.held == found->held && room.freed > found->freed)));
     if (better) found = &room, found_free = free;
   }
   return found;

@@ -1,3 +1,9 @@
+// The journal without a disk: every write is done when it returns, and its callback runs inside the call. It refuses
+// what the other one refuses, so that a job that is accepted here would be accepted there.
+//
+// Live jobs are the core's own; what is kept of them is their id and key, and their chunks. A finished job is remembered
+// until its retention ends, or until the memory for results is used up: then those go first that would expire first.
+
 #include "supervisor/journal/memory_journal.hpp"
 
 #include <algorithm>

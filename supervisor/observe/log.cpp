@@ -58,8 +58,8 @@ void append_member(std::string& out, std::string_view name, std::string_view tex
 
 Log::Log(Severity threshold, Format format) : threshold_(threshold), format_(format) {
   thread_ = std::make_shared<spdlog::details::thread_pool>(kQueuedLines, 1);
-  logger_ = std::make_shared<spdlog::async_logger>("bulkhead", std::make_shared<spdlog::sinks::stderr_sink_mt>(), thread_,
-                                                   spdlog::async_overflow_policy::overrun_oldest);
+  logger_ = std::make_shared<spdlog::async_logger>("bulkhead", std::make_shared<spdlog::sinks::stderr_sink_mt>(),
+                                                   thread_, spdlog::async_overflow_policy::overrun_oldest);
   logger_->set_pattern("%v");
   logger_->set_level(spdlog::level::trace);
   logger_->flush_on(spdlog::level::trace);

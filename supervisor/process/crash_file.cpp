@@ -1,3 +1,7 @@
+// Reads what a dying process wrote about itself. Its memory may have been in ruins and its disk full, so nothing here
+// trusts the text: every number is checked, lines and frames are counted, an unknown line is passed over, and a file
+// that stops in the middle gives what stood before. The format is in protocol/crash_file.hpp.
+
 #include "supervisor/process/crash_file.hpp"
 
 #include <cxxabi.h>

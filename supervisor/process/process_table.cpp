@@ -1,3 +1,7 @@
+// Each answer is put together from one or a few reads of /proc, without a lock on anything: processes come and go
+// meanwhile, and a file that was there may be gone. That is an answer too (empty), never an error. Names of processes may
+// hold anything, parentheses and newlines included, so `stat` is read from its last parenthesis on.
+
 #include "supervisor/process/process_table.hpp"
 
 #include <dirent.h>

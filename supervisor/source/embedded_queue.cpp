@@ -31,12 +31,12 @@ struct EmbeddedQueue::Entry : Deadlined, intrusive::list_base_hook<> {
 
   std::deque<Payload> chunks;  ///< the last one has number last_chunk
   std::uint32_t last_chunk = 0;
-  std::uint32_t polled = 0;    ///< chunks up to this one were given to polls
-  std::uint32_t read = 0;      ///< … or to followers who came back
+  std::uint32_t polled = 0;  ///< chunks up to this one were given to polls
+  std::uint32_t read = 0;    ///< … or to followers who came back
   std::size_t chunk_bytes = 0;
 
-  std::vector<std::function<void()>> slowed;               ///< chunks whose handler waits for a reader
-  std::vector<std::function<void(Accepted)>> same_key;     ///< submissions of this key while it was not durable
+  std::vector<std::function<void()>> slowed;            ///< chunks whose handler waits for a reader
+  std::vector<std::function<void(Accepted)>> same_key;  ///< submissions of this key while it was not durable
   std::vector<std::uint64_t> waiters;
   std::uint64_t born = 0;
 
@@ -52,7 +52,7 @@ struct EmbeddedQueue::LiveEntries : intrusive::list<Entry> {};
 struct EmbeddedQueue::Waiter : Deadlined {
   std::uint64_t number = 0;
   Entry* entry = nullptr;
-  Seen seen;                                            ///< waits for the end
+  Seen seen;                                           ///< waits for the end
   std::function<void(const JobView*, News)> followed;  ///< or for news
   Position known;
 };
@@ -144,8 +144,7 @@ void EmbeddedQueue::submitted_with_key(Entry& entry, Accepted accepted, std::fun
 
 void EmbeddedQueue::retry(std::string_view id, std::function<void(std::optional<Accepted>)> answered) {
   Entry* entry = find(id);
-  if (entry && !is_final(entry->status))
-    return answered(Accepted{Refusal::NotFailed, "the job has not ended", {}});
+  if (entry && !is_final(entry->status)) return answered(Accepted{Refusal::NotFailed, "the job has not ended", {}});
   journal_.lookup(id, [this, answered = std::move(answered)](std::optional<Remembered> known) {
     if (!known) return answered(std::nullopt);
     if (known->outcome.status != Status::Failed && known->outcome.status != Status::TimedOut)
@@ -184,9 +183,9 @@ void EmbeddedQueue::look_up(std::string_view id, Seen seen) {
   journal_.lookup(id, [seen = std::move(seen)](std::optional<Remembered> known) {
     if (!known) return seen(nullptr);
     const Outcome& outcome = known->outcome;
-    JobView view{known->job.id,        outcome.status,       known->job.submitted_ms, outcome.started_ms,
-                 outcome.finished_ms,  outcome.execution_ms, outcome.worker_id,       outcome.attempts,
-                 outcome.output,       outcome.error};
+    JobView view{known->job.id,       outcome.status,       known->job.submitted_ms, outcome.started_ms,
+                 outcome.finished_ms, outcome.execution_ms, outcome.worker_id,       outcome.attempts,
+                 outcome.output,      outcome.error};
     seen(&view);
   });
 }
@@ -277,7 +276,8 @@ void EmbeddedQueue::stream(std::string_view id, std::function<void(const JobView
 
 void EmbeddedQueue::list(std::size_t most, std::function<void(std::span<const JobView>)> seen) const {
   std::vector<JobView> views;
-  for (auto entry = live_->begin(); entry != live_->end() && views.size() < most; ++entry) views.push_back(entry->view());
+  for (auto entry = live_->begin(); entry != live_->end() && views.size() < most; ++entry)
+    views.push_back(entry->view());
   seen(views);
 }
 

@@ -98,8 +98,8 @@ class EmbeddedQueue final : public Source, public Endpoint {
   std::function<HealthView()> health_;
   std::function<void()> alarm_;
   std::unordered_map<std::string_view, std::unique_ptr<Entry>> entries_;  ///< keys view the entries' ids
-  std::unordered_map<std::string_view, Entry*> by_key_;                 ///< idempotency keys, views of the entries'
-  std::unique_ptr<LiveEntries> live_;                                   ///< not yet final, in order of arrival
+  std::unordered_map<std::string_view, Entry*> by_key_;                   ///< idempotency keys, views of the entries'
+  std::unique_ptr<LiveEntries> live_;                                     ///< not yet final, in order of arrival
   std::unordered_map<std::uint64_t, std::unique_ptr<Waiter>> waiters_;
   Deadlines<Waiter> waiting_;
   std::deque<Kept> kept_async_, kept_sync_;  ///< finished, in the order their retention ends

@@ -1,3 +1,7 @@
+// A test has three parts: finding it (the handler's own command line, or a file), running it (one submission; what
+// comes back is printed as it comes), and judging it (the exit code). The source owns nothing but its lines; its job's
+// life is the dispatcher's.
+
 #include "supervisor/source/test_input.hpp"
 
 #include <algorithm>
@@ -40,8 +44,7 @@ std::string difference(const json::value& expected, const json::value& got, cons
     return {};
   } else if (expected.is_array() && got.is_array() && expected.get_array().size() == got.get_array().size()) {
     for (std::size_t i = 0; i < expected.get_array().size(); ++i) {
-      std::string found =
-          difference(expected.get_array()[i], got.get_array()[i], path + '[' + std::to_string(i) + ']');
+      std::string found = difference(expected.get_array()[i], got.get_array()[i], path + '[' + std::to_string(i) + ']');
       if (!found.empty()) return found;
     }
     return {};
@@ -157,7 +160,8 @@ int TestInput::judge(const Outcome& outcome) {
     if (outcome.refresh_worker) result["stopPod"] = true;
     json::value expected = json::parse(*test_.expected);
     bool whole = expected.is_object() && expected.get_object().contains("output");
-    std::string differs = difference(expected, whole ? json::value(result) : result["output"], whole ? "result" : "output");
+    std::string differs =
+        difference(expected, whole ? json::value(result) : result["output"], whole ? "result" : "output");
     if (!differs.empty()) {
       line("ERROR", "The result is not the expected one: " + differs);
       return 1;

@@ -28,8 +28,8 @@ class ManualClock final : public Clock {
 
 class FakeJournal final : public Journal {
  public:
-  bool immediate = true;   ///< answer at once, as the journal without a disk does
-  std::error_code error;   ///< what to answer
+  bool immediate = true;  ///< answer at once, as the journal without a disk does
+  std::error_code error;  ///< what to answer
   std::vector<std::string> lines;
   std::vector<Written> waiting;
   std::map<std::string, Remembered, std::less<>> remembered;
