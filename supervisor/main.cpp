@@ -21,10 +21,9 @@ namespace {
 using namespace bulkhead;
 
 constexpr char kNothingToRun[] =
-    "bulkhead: there is no job to run. Looked for:\n"
-    "bulkhead:   --test_input in the handler's arguments, or test_input.json in the working directory: neither is "
-    "there\n"
-    "bulkhead:   RUNPOD_WEBHOOK_GET_JOB in the environment, as the platform sets it: it is not set\n"
+    "bulkhead: there is no job to run: neither --test_input in the handler's arguments, nor test_input.json in the "
+    "working\n"
+    "bulkhead: directory. (RUNPOD_WEBHOOK_GET_JOB is not looked at: this version takes no jobs from the platform.)\n"
     "bulkhead: try it on one job:  bulkhead run -- ./handler --test_input '{\"input\": {}}'\n"
     "bulkhead: serve jobs:         bulkhead serve -- ./handler\n";
 
