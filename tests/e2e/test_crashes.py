@@ -4,6 +4,7 @@ import json
 import os
 import random
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -163,9 +164,13 @@ def test_a_storm_of_crashes_leaves_nothing_behind(tmp_path):
         until(lambda: endpoint.get("/health").json["workers"]["ready"] == 4, what="four ready children again")
         until(lambda: len(endpoint.children()) == 4, what="no child but the four")
         until(lambda: len(endpoint.descriptors()) <= fds + 10, what="the descriptors' number of before")
-        assert len(until(endpoint.children)) == 4
-    assert processes_with("bulkhead-storm-mark") == []
-    assert not [pid for pid in processes_with(str(state)) if pid != endpoint.process.pid]
+        scratch = Path(endpoint.runsync({"do": "pid"})["output"]["scratch"]).parent
+        until(lambda: len(list(scratch.iterdir())) == 4, what="no scratch directory but the four children's")
+        # Whatever a child started carries its cookie, which begins with the state directory's.
+        mark = (state / "cookie").read_text().strip()
+        assert set(endpoint.children()) <= set(processes_with(mark))
+    assert processes_with(mark) == []
+    assert list(scratch.iterdir()) == []
 
 
 def test_what_left_the_child_before_it_died_counts(tmp_path):
