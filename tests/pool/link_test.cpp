@@ -216,9 +216,13 @@ TEST_F(LinkTest, ALineClosesWhileAnotherKeepsTheLinkBusy) {
   const Token noisy = Token::random();
   auto noisy_line = link_.expect(noisy, busy);
   std::atomic<bool> enough = false;
+  std::atomic<bool> silent = false;
   std::thread noise([&] {
-    Dealer child(link_.endpoint(), noisy.view());
-    while (!enough) child.heartbeat();
+    {
+      Dealer child(link_.endpoint(), noisy.view());
+      while (!enough) child.heartbeat();
+    }
+    silent = true;
   });
   until([&] { return busy.messages > 0; });
   for (int i = 0; i < 10; ++i) {
@@ -233,6 +237,8 @@ TEST_F(LinkTest, ALineClosesWhileAnotherKeepsTheLinkBusy) {
     EXPECT_EQ(notes.messages, 100);
   }
   enough = true;
+  // What it has in hand is taken from it still: a socket that is full would hold it for ever.
+  until([&] { return silent.load(); });
   noise.join();
 }
 
