@@ -28,6 +28,7 @@
 
 namespace {
 
+using bulkhead::child::Body;
 using bulkhead::child::Session;
 namespace crash = bulkhead::child::crash;
 namespace environment = bulkhead::protocol::environment;
@@ -226,23 +227,46 @@ int bh_job_save_checkpoint(bh_job* job, const void* data, size_t size, int timeo
       [&] { return note_limit(job->session->save_checkpoint(*job, bytes, timeout_ms), job->session->max_body()); });
 }
 
-static int give_result(bh_job* job, const Session::Result& result) {
+/// Gives what `make` makes, unless `largest`, the size of its largest text, is above the limit.
+template <class Make>
+static int give_result(bh_job* job, size_t largest, Make make) {
   return guarded([&] {
     std::fflush(stdout);  // what the job printed leaves before its result does
-    return note_limit(job->session->finish(*job, result), job->session->max_body());
+    const std::uint64_t most = job->session->max_body();
+    return note_limit(largest > most ? int{BH_TOO_LARGE} : job->session->finish(*job, make()), most);
   });
 }
 
 int bh_job_done(bh_job* job, const char* output, size_t size, int flags) {
   if (job == nullptr || !valid_text(output, size) || (flags & ~BH_REFRESH_WORKER) != 0) return BH_INVALID;
-  return give_result(job, {false, (flags & BH_REFRESH_WORKER) != 0, {output, size}, {}});
+  return give_result(job, size, [&] {
+    return Session::Result{false, (flags & BH_REFRESH_WORKER) != 0, Body({output, size}), {}};
+  });
+}
+
+int bh_job_done_owned(bh_job* job, const char* output, size_t size, int flags, void (*release)(void* user),
+                      void* user) {
+  if (release == nullptr) return BH_INVALID;
+  bool taken = false;
+  int status = BH_INVALID;
+  if (job != nullptr && valid_text(output, size) && (flags & ~BH_REFRESH_WORKER) == 0) {
+    status = give_result(job, size, [&] {
+      taken = true;
+      return Session::Result{false, (flags & BH_REFRESH_WORKER) != 0, Body({output, size}, release, user), {}};
+    });
+  }
+  if (!taken) release(user);
+  return status;
 }
 
 int bh_job_failed(bh_job* job, const char* error, size_t error_size, const char* output, size_t output_size,
                   int flags) {
   if (job == nullptr || error == nullptr || error_size == 0 || !valid_text(output, output_size)) return BH_INVALID;
   if ((flags & ~BH_REFRESH_WORKER) != 0) return BH_INVALID;
-  return give_result(job, {true, (flags & BH_REFRESH_WORKER) != 0, {output, output_size}, {error, error_size}});
+  return give_result(job, std::max(error_size, output_size), [&] {
+    return Session::Result{true, (flags & BH_REFRESH_WORKER) != 0, Body({output, output_size}),
+                           Body({error, error_size})};
+  });
 }
 
 int bh_close(bh_child* child, int timeout_ms) {

@@ -16,10 +16,25 @@ constexpr std::size_t kOverhead = 256;
 Body::Body(std::string_view bytes, Backlog* backlog) {
   if (bytes.empty() && backlog == nullptr) return;
   block_ = new (::operator new(sizeof(Block) + bytes.size())) Block;
+  char* copy = reinterpret_cast<char*>(block_ + 1);
+  block_->bytes = copy;
   block_->size = bytes.size();
   block_->backlog = backlog;
-  if (!bytes.empty()) std::memcpy(block_->bytes(), bytes.data(), bytes.size());
+  if (!bytes.empty()) std::memcpy(copy, bytes.data(), bytes.size());
   if (backlog != nullptr) backlog->fetch_add(bytes.size() + kOverhead, std::memory_order_relaxed);
+}
+
+Body::Body(std::string_view bytes, void (*let_go)(void* user), void* user) {
+  void* memory = ::operator new(sizeof(Block), std::nothrow);
+  if (memory == nullptr) {
+    let_go(user);
+    throw std::bad_alloc();
+  }
+  block_ = new (memory) Block;
+  block_->bytes = bytes.data();
+  block_->size = bytes.size();
+  block_->release = let_go;
+  block_->user = user;
 }
 
 Body::Body(const Body& other) noexcept : block_(other.block_) {
@@ -27,7 +42,7 @@ Body::Body(const Body& other) noexcept : block_(other.block_) {
 }
 
 std::string_view Body::view() const {
-  return block_ == nullptr ? std::string_view() : std::string_view(block_->bytes(), block_->size);
+  return block_ == nullptr ? std::string_view() : std::string_view(block_->bytes, block_->size);
 }
 
 bool Body::fill(zmq_msg_t* message) const {
@@ -38,7 +53,9 @@ bool Body::fill(zmq_msg_t* message) const {
     return true;
   }
   block_->users.fetch_add(1, std::memory_order_relaxed);
-  if (zmq_msg_init_data(message, block_->bytes(), block_->size, &Body::release_by_socket, block_) == 0) return true;
+  // The socket only reads them.
+  if (zmq_msg_init_data(message, const_cast<char*>(block_->bytes), block_->size, &Body::release_by_socket, block_) == 0)
+    return true;
   release(block_);
   return false;
 }
@@ -46,6 +63,7 @@ bool Body::fill(zmq_msg_t* message) const {
 void Body::release(Block* block) noexcept {
   if (block == nullptr || block->users.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   if (block->backlog != nullptr) block->backlog->fetch_sub(block->size + kOverhead, std::memory_order_relaxed);
+  if (block->release != nullptr) block->release(block->user);
   block->~Block();
   ::operator delete(block);
 }

@@ -23,6 +23,9 @@ class Body {
   /// Copies `bytes`: they are the caller's. Throws std::bad_alloc. With `backlog`, the bytes are counted there until
   /// the last user is gone; it must outlive them.
   explicit Body(std::string_view bytes, Backlog* backlog = nullptr);
+  /// Takes the caller's bytes over: `let_go(user)` is called once, by whichever thread is the last to need them, or here if
+  /// this throws std::bad_alloc.
+  Body(std::string_view bytes, void (*let_go)(void* user), void* user);
   Body(const Body& other) noexcept;
   Body(Body&& other) noexcept : block_(std::exchange(other.block_, nullptr)) {}
   Body& operator=(Body other) noexcept {
@@ -40,9 +43,11 @@ class Body {
  private:
   struct Block {
     std::atomic<int> users{1};
-    std::size_t size;
-    Backlog* backlog;
-    char* bytes() { return reinterpret_cast<char*>(this + 1); }
+    const char* bytes = nullptr;  ///< behind this block, or the caller's
+    std::size_t size = 0;
+    Backlog* backlog = nullptr;
+    void (*release)(void* user) = nullptr;  ///< of the caller's bytes
+    void* user = nullptr;
   };
 
   static void release(Block* block) noexcept;

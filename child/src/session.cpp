@@ -242,13 +242,12 @@ int Session::save_checkpoint(Job& job, std::string_view data, int timeout_ms) {
   return wait_for(lock, job, deadline, [&] { return job.outbox.first_kept() > seq; });
 }
 
-int Session::finish(Job& job, const Result& result) {
-  if (result.output.size() > max_body() || result.error.size() > max_body()) return BH_TOO_LARGE;
+int Session::finish(Job& job, Result result) {
   Kept kept;
   kept.kind = result.failed ? Kept::Kind::Failed : Kept::Kind::Done;
   kept.refresh_worker = result.refresh_worker;
-  kept.first = Body(result.failed ? result.error : result.output);
-  if (result.failed) kept.second = Body(result.output);
+  kept.first = std::move(result.failed ? result.error : result.output);
+  if (result.failed) kept.second = std::move(result.output);
 
   Lock lock(mutex_);
   stop_call_made_.wait(lock, [&] { return job.stop_call != Job::StopCall::Running; });

@@ -70,10 +70,11 @@ class Session final : private Watched {
   struct Result {
     bool failed = false;
     bool refresh_worker = false;
-    std::string_view output;
-    std::string_view error;
+    Body output;
+    Body error;
   };
-  int finish(Job& job, const Result& result);
+  /// Takes a result whose texts are within max_body().
+  int finish(Job& job, Result result);
 
   /// Ends all waiting and the watcher, and gives what was sent the time to leave. The session is good for nothing
   /// afterwards.

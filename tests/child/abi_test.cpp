@@ -306,6 +306,34 @@ TEST_F(Abi, LargeBodiesArriveWhole) {
   EXPECT_TRUE(supervisor_.expect<protocol::Done>().output == large);
 }
 
+TEST_F(Abi, AnOwnedResultIsReleasedOnceWhateverBecomesOfIt) {
+  protocol::Welcome welcome;
+  welcome.max_body = 20 << 20;
+  connect_ready(1, welcome);
+  const std::string large(20 << 20, 'x');
+  struct Owner {
+    std::atomic<int> releases = 0;
+    std::promise<void> released;
+  };
+  const auto release = [](void* user) {
+    auto& owner = *static_cast<Owner*>(user);
+    if (++owner.releases == 1) owner.released.set_value();
+  };
+  Owner refused, wrong, taken;
+  supervisor_.run(1, "0");
+  bh_job* job = next_job();
+  EXPECT_EQ(bh_job_done_owned(job, large.data(), large.size() + 1, 0, release, &refused), BH_TOO_LARGE);
+  EXPECT_EQ(bh_job_done_owned(job, large.data(), 1, 64, release, &wrong), BH_INVALID);
+  EXPECT_EQ(refused.releases, 1);
+  EXPECT_EQ(wrong.releases, 1);
+  EXPECT_EQ(bh_job_done_owned(job, large.data(), large.size(), 0, release, &taken), BH_OK);
+  EXPECT_TRUE(supervisor_.expect<protocol::Done>().output == large);
+  EXPECT_EQ(taken.releases, 0) << "let go of before the supervisor said that it has it";
+  supervisor_.send(protocol::Ack{1, 1});
+  ASSERT_EQ(taken.released.get_future().wait_for(kPatience), std::future_status::ready);
+  EXPECT_EQ(taken.releases, 1);
+}
+
 TEST_F(Abi, ACheckpointIsSavedWhenItIsAcknowledged) {
   connect_ready();
   supervisor_.run(1, "0");

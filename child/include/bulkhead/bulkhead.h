@@ -135,6 +135,11 @@ BH_API int bh_job_save_checkpoint(bh_job* job, const void* data, size_t size, in
  * freed: answer with something smaller. All other returns free it; BH_CANCELLED does not occur here. stdout is flushed
  * first. */
 BH_API int bh_job_done(bh_job* job, const char* output, size_t size, int flags);
+/* The same without a copy, for a large result. Whatever this returns, release(user) is called once: when the supervisor
+ * has the output, or nobody will send it any more. Until then it must stay as it is. Any thread may call it, perhaps before
+ * this returns; it must be quick and call nothing of this library. */
+BH_API int bh_job_done_owned(bh_job* job, const char* output, size_t size, int flags, void (*release)(void* user),
+                             void* user);
 BH_API int bh_job_failed(bh_job* job, const char* error, size_t error_size, const char* output, size_t output_size,
                          int flags);
 

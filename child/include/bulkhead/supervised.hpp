@@ -68,22 +68,33 @@ class SupervisedOutlet final : public Outlet {
   }
 
   /// The result, once.
-  void finish(const Outcome& outcome) {
+  void finish(Outcome outcome) {
     const int flags = outcome.refresh_worker || program_.options.refresh_worker ? BH_REFRESH_WORKER : 0;
-    const char* output = outcome.output.empty() ? nullptr : outcome.output.data();
-    const int status = outcome.error.empty() ? bh_job_done(job_, output, outcome.output.size(), flags)
-                                             : bh_job_failed(job_, outcome.error.data(), outcome.error.size(), output,
-                                                             outcome.output.size(), flags);
+    const std::size_t size = outcome.output.size();
+    const char* output = size == 0 ? nullptr : outcome.output.data();
+    const int status = !outcome.error.empty()
+                           ? bh_job_failed(job_, outcome.error.data(), outcome.error.size(), output, size, flags)
+                       : size < kCopyBelow ? bh_job_done(job_, output, size, flags)
+                                           : done_without_copy(std::move(outcome.output), flags);
     if (status != BH_TOO_LARGE) return;
-    const std::string message =
-        outcome.error.empty() ? too_large("the output", outcome.output.size())
-                              : too_large("the error with its output", outcome.error.size() + outcome.output.size()) +
-                                    "; it began: " + valid_utf8(outcome.error.substr(0, 1024));
+    const std::string message = outcome.error.empty()
+                                    ? too_large("the output", size)
+                                    : too_large("the error with its output", outcome.error.size() + size) +
+                                          "; it began: " + valid_utf8(outcome.error.substr(0, 1024));
     const std::string error = failure_text(program_.who, "bulkhead::ResultTooLarge", message, message);
     bh_job_failed(job_, error.data(), error.size(), nullptr, 0, flags);
   }
 
  private:
+  /// Below this a copy costs less than the bookkeeping around none.
+  static constexpr std::size_t kCopyBelow = 16 << 10;
+
+  int done_without_copy(std::string output, int flags) {
+    auto* held = new std::string(std::move(output));
+    return bh_job_done_owned(
+        job_, held->data(), held->size(), flags, [](void* text) { delete static_cast<std::string*>(text); }, held);
+  }
+
   static std::string too_large(const char* what, std::size_t size) {
     return std::string(what) + " has " + std::to_string(size) + " bytes: " + bh_strerror(BH_TOO_LARGE);
   }
@@ -188,7 +199,7 @@ class BlockingLoop {
       std::lock_guard lock(mutex_);
       running_.erase(handle);
     }
-    outlet.finish(outcome);
+    outlet.finish(std::move(outcome));
   }
 
   /// Asks the modifier, one thread at a time, tells the supervisor, and sees to it that there are threads enough.

@@ -145,7 +145,7 @@ class AsyncLoop {
         outcome = failed_by_exception(program_.who);
       }
     }
-    running->outlet.finish(outcome);
+    running->outlet.finish(std::move(outcome));
     adjust_concurrency(false);
     if (ending_) end();
   }
