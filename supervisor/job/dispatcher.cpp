@@ -58,6 +58,7 @@ Dispatcher::Record& Dispatcher::add(Job job) {
   record->job = std::move(job);
   record->source = source_;
   Instant now = clock_.now();
+  if (record->job.submitted_ms == 0) record->job.submitted_ms = now.wall_ms;
   record->expires = now.mono + record->job.policy.ttl - milliseconds(now.wall_ms - record->job.submitted_ms);
   Record& added = *record;
   records_.emplace(added.job.id, std::move(record));
@@ -70,7 +71,6 @@ void Dispatcher::submit(Job job, std::function<void(Accepted)> answered) {
     return answered(
         {Refusal::Full, "the queue holds its maximum of " + std::to_string(options_.queue_max) + " jobs", {}});
   if (records_.contains(job.id)) return answered({Refusal::Duplicate, "a job with this id exists", {}});
-  if (job.submitted_ms == 0) job.submitted_ms = clock_.now().wall_ms;
   Record& record = add(std::move(job));
   record.answer = std::move(answered);
   journal_.accept(record.job, [this, &record](std::error_code error) {
@@ -184,7 +184,7 @@ void Dispatcher::carry_out(Record& record, Effect effects) {
 void Dispatcher::enqueue(Record& record, bool first) {
   set_deadline(record, record.expires);
   if (first) return scheduler_.submit_first(record);
-  scheduler_.submit(record, clock_.now().mono);
+  scheduler_.submit(record, record.not_before ? clock_.now().mono : Scheduler::Time());
   if (record.not_before && alarm_) alarm_();
 }
 
@@ -198,7 +198,8 @@ void Dispatcher::pump() {
   if (pumping_) return;
   pumping_ = true;
   if (!draining_) {
-    auto now = clock_.now().mono;
+    // The clock is read on the way of every job: only where somebody looks at it.
+    auto now = scheduler_.wake_at() ? clock_.now().mono : Scheduler::Time();
     while (auto pair = scheduler_.next(now)) assign(*pair);
   }
   pumping_ = false;
@@ -269,13 +270,13 @@ void Dispatcher::leave(Record& record) {
 }
 
 void Dispatcher::arm(Record& record) {
-  auto now = clock_.now().mono;
+  const auto in = [&](milliseconds time) { set_deadline(record, clock_.now().mono + time); };
   switch (record.state) {
     case State::HandedOut:
       return set_deadline(record, std::min(record.expires, record.started.mono + record.job.policy.execution_timeout));
-    case State::Stopping: return set_deadline(record, now + options_.stop_time);
-    case State::Terminating: return set_deadline(record, now + options_.terminate_time);
-    case State::Killing: return set_deadline(record, now + options_.kill_time);
+    case State::Stopping: return in(options_.stop_time);
+    case State::Terminating: return in(options_.terminate_time);
+    case State::Killing: return in(options_.kill_time);
     default: return;
   }
 }
@@ -286,9 +287,8 @@ void Dispatcher::conclude(Record& record, Event event) {
   deadlines_.clear(record);
   Outcome& outcome = record.outcome;
   if (record.why != Why::None) conclude_stopped(record, event);
-  Instant now = clock_.now();
-  if (outcome.execution_ms == 0 && record.run != 0 && is_out(record.state))
-    outcome.execution_ms = std::chrono::duration_cast<milliseconds>(now.mono - record.started.mono).count();
+  if (outcome.execution_ms == 0 && event != Event::Answered && record.run != 0 && is_out(record.state))
+    outcome.execution_ms = std::chrono::duration_cast<milliseconds>(clock_.now().mono - record.started.mono).count();
 }
 
 /// A stop was asked for: that decides how the job ended, whatever the handler made of it; only a drain, which is not

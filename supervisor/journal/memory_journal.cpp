@@ -7,7 +7,7 @@
 #include "supervisor/journal/memory_journal.hpp"
 
 #include <algorithm>
-#include <chrono>
+#include <ctime>
 #include <utility>
 
 #include "supervisor/journal/error.hpp"
@@ -15,9 +15,11 @@
 namespace bulkhead::journal {
 namespace {
 
+/// Good to a few milliseconds, which is plenty for retention, and a tenth of the cost: it is read for every job.
 std::int64_t system_ms() {
-  auto now = std::chrono::system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<milliseconds>(now).count();
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  return std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
 }
 
 }  // namespace
@@ -40,19 +42,22 @@ MemoryJournal::Record* MemoryJournal::live(const Job& job) {
 
 void MemoryJournal::accept(const Job& job, Written written) {
   trim();
-  auto place = records_.find(job.id);
-  if (place != records_.end()) {
-    const Record& old = place->second;
-    bool over = old.settled && old.remembered->outcome.status != Status::Completed;
-    if (!over) return written(Fault::Duplicate);
-  }
   if (!job.idempotency_key.empty()) {
     auto taken = ids_.find(job.idempotency_key);
     if (taken != ids_.end() && taken->second != job.id) return written(Fault::DuplicateKey);
   }
-  if (place != records_.end()) erase(place);
-  records_[job.id].idempotency_key = job.idempotency_key;
-  if (!job.idempotency_key.empty()) ids_[job.idempotency_key] = job.id;
+  auto [place, fresh] = records_.try_emplace(job.id);
+  if (!fresh) {
+    const Record& old = place->second;
+    bool over = old.settled && old.remembered->outcome.status != Status::Completed;
+    if (!over) return written(Fault::Duplicate);
+    erase(place);
+    place = records_.try_emplace(job.id).first;
+  }
+  if (!job.idempotency_key.empty()) {
+    place->second.idempotency_key = job.idempotency_key;
+    ids_[job.idempotency_key] = job.id;
+  }
   written({});
 }
 
