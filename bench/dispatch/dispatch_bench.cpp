@@ -2,7 +2,7 @@
 // ROUTER–DEALER ping-pong of frames of the same size; and how long a crash takes to become a FAILED job and a clean child,
 // beside bare process starts and deaths.
 //
-//     bench/dispatch BUILD_DIR            (prints a table; judges nothing)
+//     dispatch_bench BUILD_DIR [CRASHES [CASE]]            (prints a table; judges nothing)
 
 #include <signal.h>
 #include <unistd.h>
@@ -173,7 +173,7 @@ void show(const char* what, const std::vector<double>& values) {
   std::printf("  %-44s p50 %8.0f us   p99 %8.0f us\n", what, quantile(values, 0.5), quantile(values, 0.99));
 }
 
-void round_trips(const std::string& build, const std::string& directory) {
+void round_trips(const std::string& build, const std::string& directory, const std::string& only) {
   std::printf("round trip of a no-op job, beside the same frames through a bare ROUTER and DEALER\n");
   std::printf("  %-10s %-9s %26s %26s %14s\n", "payload", "in flight", "bare p50/p99 us, per s",
               "bulkhead p50/p99 us, per s", "p50, rate");
@@ -185,6 +185,7 @@ void round_trips(const std::string& build, const std::string& directory) {
   };
   for (const Case& c : {Case{"16 B", 16, 1, 20000}, Case{"16 B", 16, 8, 60000}, Case{"16 B", 16, 64, 100000},
                         Case{"1 MB", 1 << 20, 1, 1000}, Case{"20 MB", 20'000'000, 1, 40}}) {
+    if (!only.empty() && only != std::string(c.name) + " x " + std::to_string(c.in_flight)) continue;
     Yardstick yardstick(build + "/bench/dispatch/raw_echo", directory);
     yardstick.ping_pong(c.count / 10 + 1, c.in_flight, 60, c.body);
     Figures bare = yardstick.ping_pong(c.count, c.in_flight, 60, c.body);
@@ -222,14 +223,14 @@ void crashes(const std::string& build, const std::string& directory, int count) 
 
 int main(int argc, char** argv) {
   if (argc < 2) {
-    std::fprintf(stderr, "usage: %s BUILD_DIR [CRASHES]\n", argv[0]);
+    std::fprintf(stderr, "usage: %s BUILD_DIR [CRASHES] [CASE, as in '20 MB x 1']\n", argv[0]);
     return 2;
   }
   std::string directory = (std::filesystem::temp_directory_path() / "bulkhead-bench-XXXXXX").string();
   if (!mkdtemp(directory.data())) return 1;
   std::string build = std::filesystem::absolute(argv[1]);
-  round_trips(build, directory);
-  crashes(build, directory, argc > 2 ? std::atoi(argv[2]) : 100);
+  round_trips(build, directory, argc > 3 ? argv[3] : "");
+  if (const int count = argc > 2 ? std::atoi(argv[2]) : 100; count > 0) crashes(build, directory, count);
   std::filesystem::remove_all(directory);
   return 0;
 }
