@@ -1,4 +1,4 @@
-// bulkhead: arguments, configuration, and the supervisor they describe.
+// bulkhead: arguments, configuration, and the supervisor they describe; or a command to an endpoint that runs.
 
 #include <unistd.h>
 
@@ -11,6 +11,7 @@
 #include <utility>
 #include <variant>
 
+#include "client/client.hpp"
 #include "supervisor/config/config.hpp"
 #include "supervisor/observe/log.hpp"
 #include "supervisor/source/test_input.hpp"
@@ -78,6 +79,7 @@ int supervise(config::Config config) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (auto code = client::run(argc, argv)) return *code;
   auto parsed = config::parse(argc, argv, config::environment_of(environ));
   if (auto* exit = std::get_if<config::Exit>(&parsed)) return print(*exit);
   try {

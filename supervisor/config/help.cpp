@@ -12,14 +12,19 @@ Usage:
   bulkhead run   [options] -- COMMAND…     run the handler once, on its test input, supervised
   bulkhead serve [options] -- COMMAND…     an endpoint: take jobs over HTTP, keep them, run them
   bulkhead check [options] [-- COMMAND…]   print every setting in force and where it comes from
+  bulkhead submit [options] JSON           send a job to an endpoint; --wait for its output
+  bulkhead status|cancel [options] ID      what became of a job; end it
+  bulkhead health [options]                whether an endpoint is ready, and its counts
   bulkhead --version
 
 Start here (COMMAND is your handler and its arguments, all that stands behind the two dashes):
   bulkhead run -- ./handler --test_input '{"input": {"name": "you"}}'
   bulkhead serve --workers 2 -- ./handler
+  bulkhead submit --wait '{"name": "you"}'
   curl http://127.0.0.1:8000/runsync -d '{"input": {"name": "you"}}'
 
-`bulkhead serve --help` explains the options, the settings file and the addresses clients use.
+`bulkhead serve --help` explains the options, the settings file and the addresses clients use. submit, status, cancel
+and health have a help of their own, and exit codes of their own.
 
 )";
 

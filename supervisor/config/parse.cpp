@@ -77,8 +77,9 @@ std::variant<CommandLine, Exit> read_command_line(int argc, const char* const* a
   line.check = verb == "check";
   line.subcommand = verb == "run" ? Subcommand::Run : Subcommand::Serve;
   if (verb != "run" && verb != "serve" && !line.check) {
-    return Exit{kUsage, "bulkhead: what is " + std::string(verb) +
-                            "? Say run, serve or check first.\nTry `bulkhead --help`.\n"};
+    return Exit{kUsage,
+                "bulkhead: what is " + std::string(verb) +
+                    "? Say run, serve, check, submit, status, cancel or health first.\nTry `bulkhead --help`.\n"};
   }
 
   // The handler's own arguments are nobody's business: CLI11 never sees what stands behind the first "--".
@@ -230,9 +231,10 @@ std::string strange_variables(const Environment& environment) {
   for (auto entry = environment.lower_bound("BULKHEAD_"); entry != environment.end(); ++entry) {
     const std::string& name = entry->first;
     if (!name.starts_with("BULKHEAD_")) break;
-    bool known =
-        name == "BULKHEAD_CONFIG" || std::any_of(options().begin(), options().end(),
-                                                 [&](const Option& option) { return option.variable() == name; });
+    // Two are read by the commands that speak to an endpoint.
+    bool known = name == "BULKHEAD_CONFIG" || name == "BULKHEAD_URL" || name == "BULKHEAD_API_KEY" ||
+                 std::any_of(options().begin(), options().end(),
+                             [&](const Option& option) { return option.variable() == name; });
     if (!known) text += "note: " + name + " is set, and no option reads it\n";
   }
   return text;
