@@ -80,8 +80,9 @@ http::Options http(const config::Config& config) {
   return options;
 }
 
-pool::Options pool(const config::Config& config) {
+pool::Options pool(const config::Config& config, RunNumber first_run) {
   pool::Options options;
+  options.first_run = first_run;
   options.command = config.command;
   options.environment = config.worker_env;
   if (!config.endpoint_id.empty()) options.environment.emplace_back("RUNPOD_ENDPOINT_ID", config.endpoint_id);

@@ -16,6 +16,7 @@ DispatcherOptions dispatcher(const config::Config& config);
 EmbeddedQueueOptions queue(const config::Config& config);
 http::Options http(const config::Config& config);
 /// Makes the runtime directory and the cookie of the state directory. Throws std::system_error.
-pool::Options pool(const config::Config& config);
+/// `first_run`: the first number no run has had.
+pool::Options pool(const config::Config& config, RunNumber first_run);
 
 }  // namespace bulkhead::settings

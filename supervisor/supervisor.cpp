@@ -119,7 +119,7 @@ int Supervisor::Parts::run() {
   signals_.async_wait([this](boost::system::error_code error, int number) {
     if (!error) signalled(number);
   });
-  pool_ = std::make_unique<pool::Pool>(io_.get_executor(), settings::pool(config_));
+  pool_ = std::make_unique<pool::Pool>(io_.get_executor(), settings::pool(config_, journal_->next_run()));
   dispatcher_.set_workers(*pool_);
   recover();
   for (const std::string& missing : process::missing_mechanisms()) log_.warn(missing);
@@ -138,7 +138,9 @@ void Supervisor::Parts::recover() {
   auto known = journal_->recover();
   if (!known.empty()) log_.info(std::to_string(known.size()) + " jobs taken up from the journal");
   for (const Recovered& job : known) queue_->recovered(job.job);
-  dispatcher_.recover(std::move(known));
+  dispatcher_.recover(std::move(known), [this](RunNumber run, std::string_view child) {
+    return pool_->predecessor().never_entered(run, child);
+  });
 }
 
 void Supervisor::Parts::start_source() {

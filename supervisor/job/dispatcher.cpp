@@ -43,6 +43,12 @@ namespace {
 
 Payload text_error(std::string_view text) { return Payload::of('"' + std::string(text) + '"'); }
 
+/// In the form of a crash record: an object, as the text of a string. `message` needs no escaping.
+Payload lost_error(const std::string& message, int attempt) {
+  return Payload::of(R"("{\"error_type\":\"WorkerLost\",\"error_message\":\")" + message + R"(\",\"attempt\":)" +
+                     std::to_string(attempt) + R"(}")");
+}
+
 }  // namespace
 
 Dispatcher::Dispatcher(DispatcherOptions options, const Clock& clock, Journal& journal, RunNumber first_run,
@@ -98,7 +104,7 @@ std::size_t Dispatcher::purge() {
   return purged;
 }
 
-void Dispatcher::recover(std::vector<Recovered> jobs) {
+void Dispatcher::recover(std::vector<Recovered> jobs, const NeverEntered& never_entered) {
   for (Recovered& known : jobs) {
     Record& record = add(std::move(known.job));
     record.attempts = known.attempts;
@@ -110,6 +116,12 @@ void Dispatcher::recover(std::vector<Recovered> jobs) {
       continue;
     }
     record.state = State::Queued;
+    if (known.run != 0 && never_entered && never_entered(known.run, known.worker_id)) {
+      --record.attempts;
+      journal_.requeue(record.job, known.run, false);
+      enqueue(record, false);
+      continue;
+    }
     if (known.run == 0 || record.attempts < record.job.policy.max_attempts) {
       if (known.run != 0) journal_.requeue(record.job, known.run, true);
       enqueue(record, false);
@@ -120,7 +132,8 @@ void Dispatcher::recover(std::vector<Recovered> jobs) {
     record.outcome.status = Status::Failed;
     record.outcome.error_type = "WorkerLost";
     record.outcome.worker_id = std::move(known.worker_id);
-    record.outcome.error = text_error("the supervisor ended while this job was running, and it may not be tried again");
+    record.outcome.error =
+        lost_error("the supervisor ended while this job was running, and it may not be tried again", record.attempts);
     write_finish(record);
   }
   pump();
@@ -510,8 +523,9 @@ void Dispatcher::died(WorkerNumber worker, std::span<const Casualty> casualties)
       record->outcome.error_type = casualty.error_type;
     } else {
       ++record->bystander;
-      record->outcome.error = text_error("handed to " + std::to_string(record->bystander) +
-                                         " handler processes that died before starting it");
+      record->outcome.error = lost_error(
+          "handed to " + std::to_string(record->bystander) + " handler processes that died before starting it",
+          record->attempts);
       record->outcome.error_type = "WorkerLost";
     }
     on(*record, casualty.entered ? Event::LostEntered : Event::LostUnentered);

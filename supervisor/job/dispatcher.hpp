@@ -59,7 +59,10 @@ class Dispatcher final : public Intake, public WorkersListener {
   }
 
   /// Takes up what the journal knew. Before any submission.
-  void recover(std::vector<Recovered> jobs);
+  /// `never_entered` (a run, its child's id) tells of those that were handed out and whose handler was certainly not
+  /// called: they wait again, and the attempt is not counted.
+  using NeverEntered = std::function<bool(RunNumber, std::string_view)>;
+  void recover(std::vector<Recovered> jobs, const NeverEntered& never_entered = {});
 
   /// Deadlines: when to call tick next, at the earliest.
   std::optional<std::chrono::steady_clock::time_point> wake_at() const;

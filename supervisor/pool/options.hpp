@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "protocol/codec.hpp"
+#include "supervisor/job/ports.hpp"
 #include "supervisor/pool/backoff.hpp"
 #include "supervisor/process/gpus.hpp"
 #include "supervisor/process/spawn_plan.hpp"
@@ -61,6 +62,7 @@ struct Options {
   // ---- where things are
   std::filesystem::path runtime_dir;  ///< made if it is not there; must be the owner's alone (0700)
   std::string cookie_prefix;          ///< process::cookie_prefix of the state directory
+  RunNumber first_run = 0;            ///< no run before had this number or a higher one; 0: nobody will ask
   std::string hostname;
   std::string symboliser;  ///< process::find_symboliser()
 };

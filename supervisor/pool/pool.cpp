@@ -47,12 +47,14 @@ Pool::Pool(asio::any_io_executor executor, Options options)
       alive_(std::make_shared<int>()),
       flush_timer_(executor_),
       window_timer_(executor_) {
+  bool predecessor_ended = false;
   if (!options_.cookie_prefix.empty()) {
     const auto ended = process::end_leftovers(options_.cookie_prefix, kLeftoversTime);
     if (ended.count > 0)
       remarks_.push_back("ended " + std::to_string(ended.count) + " processes that an earlier supervisor had left");
+    predecessor_ended = ended.survivors.empty();
   }
-  prepare_runtime_dir();
+  prepare_runtime_dir(predecessor_ended);
   scratch_ = std::make_unique<process::ScratchRoot>(options_.runtime_dir);
   link_ = std::make_unique<Link>(executor_, options_.runtime_dir, LinkOptions{.limits = options_.limits});
   const int places = options_.workers + options_.spares;
@@ -68,7 +70,7 @@ Pool::~Pool() {
 }
 
 /// Whoever can write there can speak as a child, or read what children write.
-void Pool::prepare_runtime_dir() const {
+void Pool::prepare_runtime_dir(bool predecessor_ended) {
   const std::filesystem::path& dir = options_.runtime_dir;
   std::filesystem::create_directories(dir.parent_path());
   if (::mkdir(dir.c_str(), 0700) != 0 && errno != EEXIST)
@@ -79,9 +81,11 @@ void Pool::prepare_runtime_dir() const {
   if (!S_ISDIR(found.st_mode) || found.st_uid != ::geteuid() || (found.st_mode & 077) != 0)
     throw std::system_error(EPERM, std::generic_category(),
                             "the runtime directory " + dir.string() + " must be its owner's alone (mode 0700)");
+  if (predecessor_ended) predecessor_ = Predecessor(files_of(options_));
   std::filesystem::remove_all(files_of(options_));
   if (::mkdir(files_of(options_).c_str(), 0700) != 0)
     throw std::system_error(errno, std::generic_category(), "create " + files_of(options_).string());
+  if (options_.first_run != 0) Predecessor::mark(files_of(options_), options_.first_run);
 }
 
 void Pool::deal_out_devices() {

@@ -23,6 +23,7 @@
 #include <string_view>
 #include <vector>
 
+#include "supervisor/pool/predecessor.hpp"
 #include "supervisor/pool/worker.hpp"
 
 namespace bulkhead::pool {
@@ -52,6 +53,9 @@ class Pool final : public Workers, private WorkerOwner {
   Pool(asio::any_io_executor executor, Options options);
   /// Children still there are killed. After stop() there are none.
   ~Pool() override;
+
+  /// What its predecessor's children had entered. Nothing is known where some of them could not be ended.
+  const Predecessor& predecessor() const { return predecessor_; }
 
   /// Launches the children. `listener` outlives the pool.
   void start(WorkersListener& listener);
@@ -97,7 +101,7 @@ class Pool final : public Workers, private WorkerOwner {
   void holds_progress() override { owes_acks(false); }
   void window_opened() override;
 
-  void prepare_runtime_dir() const;
+  void prepare_runtime_dir(bool predecessor_ended);
   void deal_out_devices();
   void say(std::string_view worker_id, std::string_view text);
   void launch(Place& place);
@@ -115,6 +119,7 @@ class Pool final : public Workers, private WorkerOwner {
   asio::any_io_executor executor_;
   const Options options_;
   std::mt19937_64 generator_;
+  Predecessor predecessor_;
   Runs runs_;
   process::OomCounters oom_;
   process::Symboliser symboliser_;

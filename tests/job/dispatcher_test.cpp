@@ -341,6 +341,23 @@ TEST_F(DispatcherTest, RecoveryDeliversRequeuesAndFails) {
   EXPECT_EQ(workers.sent[1].job, "queued");
 }
 
+TEST_F(DispatcherTest, RecoveryDoesNotCountARunThatWasNeverEntered) {
+  Recovered handed, entered;
+  handed.job = make_job("handed");
+  handed.run = 7, handed.attempts = 1, handed.worker_id = "w0.3";
+  entered.job = make_job("entered");
+  entered.run = 8, entered.attempts = 1, entered.worker_id = "w0.3";
+  dispatcher.recover({handed, entered}, [](RunNumber run, std::string_view child) {
+    EXPECT_EQ(child, "w0.3");
+    return run == 7;
+  });
+  EXPECT_EQ(only_report("entered").error_type, "WorkerLost");
+  dispatcher.ready(1, "w0.1", 2, 0);
+  ASSERT_EQ(workers.sent.size(), 1u);
+  EXPECT_EQ(workers.sent[0].job, "handed");
+  EXPECT_EQ(workers.sent[0].attempt, 1);
+}
+
 TEST_F(DispatcherTest, DrainLetsRunsFinishAndStopRunsEndsThem) {
   dispatcher.ready(1, "w0.1", 2, 0);
   submit(make_job("a"));
