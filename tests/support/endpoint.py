@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -41,22 +42,41 @@ class Answer:
         return json.loads(self.body)
 
 
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket: its path stands in the host's place."""
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.host)
+
+
 class Endpoint:
     """with Endpoint([example("echo")], "--workers", "2", state=tmp_path) as endpoint: …"""
 
-    def __init__(self, command, *options, state, env=None, ready=True):
+    def __init__(self, command, *options, state, env=None, ready=True, listen="127.0.0.1:0", dies=False):
+        """`dies`: it may be killed at any moment, before it listens too: see `listening`."""
         self.state = Path(state)
         self.lines = []
         self._seen = threading.Condition()
-        argv = [BULKHEAD, "serve", "--listen", "127.0.0.1:0", "--state-dir", str(self.state), *options, "--", *command]
+        argv = [BULKHEAD, "serve", "--listen", listen, "--state-dir", str(self.state), *options, "--", *command]
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                         env={**os.environ, **(env or {})}, cwd=str(state.parent), text=True, errors="replace")
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        line = self.wait_line(r"listening on http://([\d.]+):(\d+)")
-        self.host, self.port = line.group(1), int(line.group(2))
         self._local = threading.local()
-        if ready:
+        self.dies = dies
+        self.listening = True
+        try:
+            line = self.wait_line(r"listening on (unix:)?(?:http://)?([^:\s]+)(?::(\d+))?")
+        except AssertionError:
+            if not dies:
+                self.stop(signal.SIGKILL)
+                raise
+            self.listening = False
+            return
+        self.unix, self.host, self.port = bool(line.group(1)), line.group(2), int(line.group(3) or 0)
+        if ready and not dies:
             self.wait_ready()
 
     def _read(self):
@@ -89,7 +109,8 @@ class Endpoint:
         """Over this thread's kept-alive connection."""
         connection = getattr(self._local, "connection", None)
         if connection is None:
-            connection = self._local.connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
+            kind = UnixConnection if self.unix else http.client.HTTPConnection
+            connection = self._local.connection = kind(self.host, self.port, timeout=timeout)
         payload = json.dumps(body) if isinstance(body, (dict, list)) else body
         try:
             connection.request(method, path, payload, {"Content-Type": "application/json", **(headers or {})})
