@@ -79,11 +79,26 @@ void Dispatcher::submit(Job job, std::function<void(Accepted)> answered) {
   if (records_.contains(job.id)) return answered({Refusal::Duplicate, "a job with this id exists", {}});
   Record& record = add(std::move(job));
   record.answer = std::move(answered);
+  ++accepting_;
+  const std::uint64_t answers = accepts_answered_;
   journal_.accept(record.job, [this, &record](std::error_code error) {
+    ++accepts_answered_;
     record.refusal = error;
     on(record, error ? Event::Refused : Event::Accepted);
     pump();
   });
+  // A job that nobody is before needs not wait for its own acceptance: the journal writes both at once.
+  if (accepts_answered_ == answers) admit(record);
+}
+
+/// Hands a job that is still being accepted out, if it would be the next anyway.
+void Dispatcher::admit(Record& record) {
+  if (accepting_ > 1 || scheduler_.queued() > 0 || pumping_) return;
+  scheduler_.submit(record, {});
+  if (auto pair = scheduler_.next({}))
+    assign(*pair);
+  else
+    scheduler_.remove(record);
 }
 
 bool Dispatcher::cancel(std::string_view id) {
@@ -142,26 +157,21 @@ void Dispatcher::recover(std::vector<Recovered> jobs, const NeverEntered& never_
 // ---- the table's effects become calls ------------------------------------------------------------------------------
 
 void Dispatcher::on(Record& record, Event event) {
-  Facts facts{.stop = record.why != Why::None,
+  Facts facts{.refused = static_cast<bool>(record.refusal),
+              .stop = record.why != Why::None,
               .worker_gone = record.worker_gone,
               .may_retry = record.attempts < record.job.policy.max_attempts,
               .requeue_unentered = record.bystander <= options_.bystander_max};
   Transition transition = apply(record.state, event, facts);
   if (!transition.expected) return;
   if (transition.next == State::Finishing && record.state != State::Finishing) conclude(record, event);
+  accepting_ += (transition.next == State::Accepting) - (record.state == State::Accepting);
   record.state = transition.next;
   carry_out(record, transition.effects);
 }
 
 void Dispatcher::carry_out(Record& record, Effect effects) {
   if (has(effects, Effect::AnswerAccepted)) std::exchange(record.answer, nullptr)({});
-  if (has(effects, Effect::AnswerRefused)) {
-    auto answer = std::move(record.answer);
-    bool known = record.refusal == std::errc::file_exists;
-    std::string reason = "the journal cannot take the job: " + record.refusal.message();
-    forget(record);
-    return answer({known ? Refusal::Duplicate : Refusal::StoreUnavailable, std::move(reason), {}});
-  }
   if (has(effects, Effect::Dequeue)) scheduler_.remove(record);
   RunNumber run = record.run;
   if (has(effects, Effect::Release)) release(record);
@@ -192,6 +202,16 @@ void Dispatcher::carry_out(Record& record, Effect effects) {
   if (has(effects, Effect::Send)) return send(record);
   if (has(effects, Effect::WriteFinish)) return write_finish(record);
   if (has(effects, Effect::Report)) return report(record);
+  if (has(effects, Effect::AnswerRefused)) return refuse(record);
+}
+
+void Dispatcher::refuse(Record& record) {
+  leave(record);
+  auto answer = std::move(record.answer);
+  bool known = record.refusal == std::errc::file_exists;
+  std::string reason = "the journal cannot take the job: " + record.refusal.message();
+  forget(record);
+  answer({known ? Refusal::Duplicate : Refusal::StoreUnavailable, std::move(reason), {}});
 }
 
 void Dispatcher::enqueue(Record& record, bool first) {
@@ -532,7 +552,8 @@ void Dispatcher::died(WorkerNumber worker, std::span<const Casualty> casualties)
   }
   // Jobs on their way to this child, of which it never heard, are not among the casualties.
   for (auto& [run, record] : runs_)
-    if (record->worker == worker && record->state == State::Starting) record->worker_gone = true;
+    if (record->worker == worker && (record->state == State::Starting || record->state == State::Admitting))
+      record->worker_gone = true;
   scheduler_.remove_worker(worker);
   known_workers_.erase(worker);
   pump();

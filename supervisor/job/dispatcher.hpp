@@ -112,6 +112,8 @@ class Dispatcher final : public Intake, public WorkersListener {
   void carry_out(Record& record, Effect effects);
   void conclude(Record& record, Event event);
   void conclude_stopped(Record& record, Event event);
+  void admit(Record& record);
+  void refuse(Record& record);
   void assign(const Scheduler::Pair& pair);
   void send(Record& record);
   void release(Record& record);
@@ -148,6 +150,8 @@ class Dispatcher final : public Intake, public WorkersListener {
   Deadlines<Record> deadlines_;
   Counts counts_;
   std::size_t out_ = 0;
+  int accepting_ = 0;                   ///< records in that state
+  std::uint64_t accepts_answered_ = 0;  ///< by the journal
   int told_room_ = -1;
   bool draining_ = false;
   bool pumping_ = false;

@@ -17,8 +17,24 @@ Transition accepting(Event event, const Facts& facts) {
       if (facts.stop) return {State::Finishing, Effect::AnswerAccepted | Effect::WriteFinish};
       return {State::Queued, Effect::AnswerAccepted | Effect::Enqueue};
     case Event::Refused: return {State::Settled, Effect::AnswerRefused};
+    case Event::Assigned: return {State::Admitting, Effect::WriteStart};
     case Event::StopWanted: return {State::Accepting};  // remembered in the facts
     default: return {State::Accepting, Effect::None, false};
+  }
+}
+
+/// The journal answers in order: first for the job, then for its start, and refuses the start of a job it refused. Only
+/// a start that it will not even take comes before.
+Transition admitting(Event event, const Facts& facts) {
+  switch (event) {
+    case Event::Accepted: return {State::Starting, Effect::AnswerAccepted};
+    case Event::StartRefused:
+      if (facts.refused) return {State::Settled, Effect::Release | Effect::AnswerRefused};
+      return {State::Accepting, Effect::Release};
+    case Event::Refused:
+    case Event::StopWanted:
+    case Event::LostUnentered: return {State::Admitting};  // remembered in the facts
+    default: return {State::Admitting, Effect::None, false};
   }
 }
 
@@ -78,6 +94,7 @@ Transition on_ladder(State state, Event event) {
 Transition apply(State state, Event event, const Facts& facts) {
   switch (state) {
     case State::Accepting: return accepting(event, facts);
+    case State::Admitting: return admitting(event, facts);
     case State::Queued: return queued(event);
     case State::Starting: return starting(event, facts);
     case State::HandedOut: return handed_out(event, facts);
@@ -96,8 +113,9 @@ Transition apply(State state, Event event, const Facts& facts) {
 }
 
 std::string_view to_string(State state) {
-  static constexpr std::string_view kNames[kStates] = {"accepting",   "queued",  "starting",  "handed out", "stopping",
-                                                       "terminating", "killing", "finishing", "reporting",  "settled"};
+  static constexpr std::string_view kNames[kStates] = {"accepting",  "admitting", "queued",      "starting",
+                                                       "handed out", "stopping",  "terminating", "killing",
+                                                       "finishing",  "reporting", "settled"};
   return kNames[static_cast<int>(state)];
 }
 

@@ -16,6 +16,7 @@ namespace bulkhead {
 
 enum class State : std::uint8_t {
   Accepting,    ///< being made durable; nobody was told yet
+  Admitting,    ///< the same, in one write with its first attempt: it has a child already
   Queued,       ///< waits for a child, or for its retry delay
   Starting,     ///< has a child; the attempt is being made durable
   HandedOut,    ///< sent to the child: waits in its window, or runs
@@ -26,7 +27,7 @@ enum class State : std::uint8_t {
   Reporting,    ///< the source is being told
   Settled,      ///< over
 };
-inline constexpr int kStates = 10;
+inline constexpr int kStates = 11;
 
 enum class Event : std::uint8_t {
   Accepted,       ///< the job is durable
@@ -47,6 +48,7 @@ inline constexpr int kEvents = 13;
 
 /// What the table needs to know besides state and event.
 struct Facts {
+  bool refused = false;           ///< it could not be made durable
   bool stop = false;              ///< a stop was wanted
   bool worker_gone = false;       ///< the child died between assignment and hand-out
   bool may_retry = false;         ///< another attempt is allowed after this one was lost
@@ -57,21 +59,21 @@ struct Facts {
 enum class Effect : std::uint16_t {
   None = 0,
   AnswerAccepted = 1 << 0,  ///< tell the submitter
-  AnswerRefused = 1 << 1,
-  Dequeue = 1 << 2,       ///< take it out of the scheduler's queue
-  Release = 1 << 3,       ///< its place in the child is free (or never was used)
-  WriteRequeue = 1 << 4,  ///< journal: queued again, the attempt not counted
-  WriteLost = 1 << 5,     ///< journal: queued again, the attempt counted
-  EnqueueFirst = 1 << 6,  ///< back to the head of the queue
-  Enqueue = 1 << 7,       ///< to its end (after the retry delay, if there is one)
-  SendCancel = 1 << 8,
-  Terminate = 1 << 9,
-  Kill = 1 << 10,
-  ArmStep = 1 << 11,  ///< the ladder's next step has a deadline
-  WriteStart = 1 << 12,
-  Send = 1 << 13,  ///< hand it out; the attempt's deadline begins
-  WriteFinish = 1 << 14,
-  Report = 1 << 15,
+  Dequeue = 1 << 1,         ///< take it out of the scheduler's queue
+  Release = 1 << 2,         ///< its place in the child is free (or never was used)
+  WriteRequeue = 1 << 3,    ///< journal: queued again, the attempt not counted
+  WriteLost = 1 << 4,       ///< journal: queued again, the attempt counted
+  EnqueueFirst = 1 << 5,    ///< back to the head of the queue
+  Enqueue = 1 << 6,         ///< to its end (after the retry delay, if there is one)
+  SendCancel = 1 << 7,
+  Terminate = 1 << 8,
+  Kill = 1 << 9,
+  ArmStep = 1 << 10,  ///< the ladder's next step has a deadline
+  WriteStart = 1 << 11,
+  Send = 1 << 12,  ///< hand it out; the attempt's deadline begins
+  WriteFinish = 1 << 13,
+  Report = 1 << 14,
+  AnswerRefused = 1 << 15,  ///< tell the submitter, and forget the job
 };
 constexpr Effect operator|(Effect a, Effect b) {
   return static_cast<Effect>(static_cast<std::uint16_t>(a) | static_cast<std::uint16_t>(b));

@@ -59,11 +59,11 @@ TEST_F(DispatcherTest, AJobGoesThroughTheJournalInOrder) {
 
 TEST_F(DispatcherTest, NothingHappensBeforeItIsDurable) {
   journal.immediate = false;
-  dispatcher.ready(1, "w0.1", 1, 0);
   submit(make_job("a"));
   EXPECT_TRUE(answers.empty());
   journal.flush();
   EXPECT_EQ(answers.size(), 1u);
+  dispatcher.ready(1, "w0.1", 1, 0);
   EXPECT_TRUE(workers.sent.empty());
   journal.flush();
   ASSERT_EQ(workers.sent.size(), 1u);
@@ -207,10 +207,9 @@ TEST_F(DispatcherTest, AResultAfterCancelStaysCancelled) {
 }
 
 TEST_F(DispatcherTest, CancelWhileTheStartIsWrittenNeverReachesTheChild) {
-  dispatcher.ready(1, "w0.1", 1, 0);
-  journal.immediate = false;
   submit(make_job("a"));
-  journal.flush();
+  journal.immediate = false;
+  dispatcher.ready(1, "w0.1", 1, 0);
   dispatcher.cancel("a");
   journal.flush();
   journal.flush();
@@ -275,10 +274,9 @@ TEST_F(DispatcherTest, RefreshWaitsForNeighboursAndRecallsTheUnstarted) {
 }
 
 TEST_F(DispatcherTest, AChildThatDiesBeforeTheHandOutCostsNoAttempt) {
-  dispatcher.ready(1, "w0.1", 1, 0);
-  journal.immediate = false;
   submit(make_job("a"));
-  journal.flush();
+  journal.immediate = false;
+  dispatcher.ready(1, "w0.1", 1, 0);
   die(1, {});
   journal.flush();
   EXPECT_TRUE(workers.sent.empty());
@@ -339,6 +337,93 @@ TEST_F(DispatcherTest, RecoveryDeliversRequeuesAndFails) {
   EXPECT_EQ(workers.sent[0].job, "retryable");
   EXPECT_EQ(workers.sent[0].attempt, 2);
   EXPECT_EQ(workers.sent[1].job, "queued");
+}
+
+TEST_F(DispatcherTest, AJobThatCanRunAtOnceIsAcceptedAndStartedInOneWrite) {
+  journal.immediate = false;
+  dispatcher.ready(1, "w0.1", 1, 0);
+  submit(make_job("a"));
+  submit(make_job("b"));
+  EXPECT_EQ(journal.lines, (std::vector<std::string>{"accept a", "start a run 1 attempt 1 on w0.1", "accept b"}));
+  EXPECT_TRUE(workers.sent.empty());
+  journal.flush();
+  ASSERT_EQ(workers.sent.size(), 1u);
+  EXPECT_EQ(workers.sent[0].job, "a");
+  succeed(1);
+  journal.flush();
+  journal.flush();
+  ASSERT_EQ(workers.sent.size(), 2u);
+  EXPECT_EQ(workers.sent[1].job, "b");
+}
+
+TEST_F(DispatcherTest, AJobBeingAcceptedIsNotOvertakenByALaterOne) {
+  journal.immediate = false;
+  submit(make_job("early"));
+  dispatcher.ready(1, "w0.1", 1, 0);
+  submit(make_job("late"));
+  journal.flush();
+  journal.flush();
+  ASSERT_EQ(workers.sent.size(), 1u);
+  EXPECT_EQ(workers.sent[0].job, "early");
+}
+
+TEST_F(DispatcherTest, ARefusedAcceptanceTakesItsStartWithIt) {
+  journal.immediate = false;
+  dispatcher.ready(1, "w0.1", 1, 0);
+  std::vector<Refusal> told;
+  dispatcher.submit(make_job("a"), [&](Accepted answer) { told.push_back(answer.refusal); });
+  journal.error = std::make_error_code(std::errc::no_space_on_device);
+  journal.flush();
+  EXPECT_EQ(told, std::vector{Refusal::StoreUnavailable});
+  EXPECT_TRUE(workers.sent.empty());
+  EXPECT_EQ(dispatcher.unfinished(), 0u);
+  journal.error = {};
+  submit(make_job("b"));
+  journal.flush();
+  ASSERT_EQ(workers.sent.size(), 1u) << "the child's place is free again";
+  EXPECT_EQ(workers.sent[0].job, "b");
+}
+
+TEST_F(DispatcherTest, AStartThatIsRefusedAtOnceLeavesTheJobToBeAccepted) {
+  journal.immediate = false;
+  dispatcher.ready(1, "w0.1", 1, 0);
+  journal.refuse_starts = true;
+  std::vector<Refusal> told;
+  dispatcher.submit(make_job("a"), [&](Accepted answer) { told.push_back(answer.refusal); });
+  journal.refuse_starts = false;
+  journal.flush();
+  EXPECT_EQ(told, std::vector{Refusal::None});
+  EXPECT_TRUE(workers.sent.empty());
+  clock.advance(1s);
+  dispatcher.tick();
+  journal.flush();
+  ASSERT_EQ(workers.sent.size(), 1u);
+  EXPECT_EQ(workers.sent[0].attempt, 1);
+}
+
+TEST_F(DispatcherTest, AChildThatDiesWhileItsJobIsAcceptedCostsNothing) {
+  journal.immediate = false;
+  dispatcher.ready(1, "w0.1", 1, 0);
+  submit(make_job("a"));
+  die(1, {});
+  journal.flush();
+  EXPECT_TRUE(workers.sent.empty());
+  dispatcher.ready(2, "w0.2", 1, 0);
+  journal.flush();
+  ASSERT_EQ(workers.sent.size(), 1u);
+  EXPECT_EQ(workers.sent[0].worker, 2u);
+  EXPECT_EQ(workers.sent[0].attempt, 1);
+}
+
+TEST_F(DispatcherTest, AJobCancelledWhileItIsAcceptedNeverRuns) {
+  journal.immediate = false;
+  dispatcher.ready(1, "w0.1", 1, 0);
+  submit(make_job("a"));
+  EXPECT_TRUE(dispatcher.cancel("a"));
+  journal.flush();
+  journal.flush();
+  EXPECT_TRUE(workers.sent.empty());
+  EXPECT_EQ(only_report("a").status, Status::Cancelled);
 }
 
 TEST_F(DispatcherTest, RecoveryDoesNotCountARunThatWasNeverEntered) {

@@ -28,8 +28,9 @@ class ManualClock final : public Clock {
 
 class FakeJournal final : public Journal {
  public:
-  bool immediate = true;  ///< answer at once, as the journal without a disk does
-  std::error_code error;  ///< what to answer
+  bool immediate = true;       ///< answer at once, as the journal without a disk does
+  bool refuse_starts = false;  ///< inside the call, as a full queue does
+  std::error_code error;       ///< what to answer
   std::vector<std::string> lines;
   std::vector<Written> waiting;
   std::map<std::string, Remembered, std::less<>> remembered;
@@ -43,6 +44,7 @@ class FakeJournal final : public Journal {
   void accept(const Job& job, Written written) override { note("accept " + job.id, std::move(written)); }
   void start(const Job& job, RunNumber run, int attempt, std::string_view worker_id, std::int64_t,
              Written written) override {
+    if (refuse_starts) return written(std::make_error_code(std::errc::resource_unavailable_try_again));
     note("start " + job.id + " run " + std::to_string(run) + " attempt " + std::to_string(attempt) + " on " +
              std::string(worker_id),
          std::move(written));

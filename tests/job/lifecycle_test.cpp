@@ -11,8 +11,9 @@ namespace {
 
 std::vector<Facts> all_facts() {
   std::vector<Facts> all;
-  for (int bits = 0; bits < 16; ++bits)
-    all.push_back({.stop = (bits & 1) != 0,
+  for (int bits = 0; bits < 32; ++bits)
+    all.push_back({.refused = (bits & 16) != 0,
+                   .stop = (bits & 1) != 0,
                    .worker_gone = (bits & 2) != 0,
                    .may_retry = (bits & 4) != 0,
                    .requeue_unentered = (bits & 8) != 0});
@@ -63,7 +64,7 @@ TEST(Lifecycle, TheOutcomeIsWrittenExactlyWhenItBecomesKnown) {
 }
 
 TEST(Lifecycle, AChildsPlaceIsFreedExactlyWhenTheJobLeavesIt) {
-  auto holds_place = [](State state) { return state == State::Starting || is_out(state); };
+  auto holds_place = [](State state) { return state == State::Admitting || state == State::Starting || is_out(state); };
   for_all([&](State state, Event event, const Facts& facts) {
     Transition transition = apply(state, event, facts);
     EXPECT_EQ(has(transition.effects, Effect::Release), holds_place(state) && !holds_place(transition.next));
@@ -108,6 +109,15 @@ TEST(Lifecycle, ABystanderIsRequeuedUncountedUntilItsLimit) {
   EXPECT_EQ(back.next, State::Queued);
   Transition over = apply(State::HandedOut, Event::LostUnentered, {.requeue_unentered = false});
   EXPECT_EQ(over.next, State::Finishing);
+}
+
+TEST(Lifecycle, WhoeverSubmittedIsAnsweredExactlyOnce) {
+  auto unanswered = [](State state) { return state == State::Accepting || state == State::Admitting; };
+  for_all([&](State state, Event event, const Facts& facts) {
+    Transition transition = apply(state, event, facts);
+    int answers = has(transition.effects, Effect::AnswerAccepted) + has(transition.effects, Effect::AnswerRefused);
+    EXPECT_EQ(answers, unanswered(state) && !unanswered(transition.next) ? 1 : 0);
+  });
 }
 
 TEST(Lifecycle, ACrashIsRetriedOnlyWhereThatIsAllowed) {
