@@ -62,26 +62,6 @@ int hex_digit(char c) {
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-/// How many bytes the well-formed UTF-8 sequence at p has, 0 if there is none (Unicode, table 3-7).
-int utf8_length(const char* p, const char* end) {
-  auto byte = [&](int i) { return static_cast<unsigned char>(p[i]); };
-  auto tail = [&](int i) { return (byte(i) & 0xC0) == 0x80; };
-  auto room = end - p;
-  unsigned first = byte(0);
-  if (first < 0xC2) return 0;
-  if (first < 0xE0) return room >= 2 && tail(1) ? 2 : 0;
-  if (first < 0xF0) {
-    if (room < 3 || !tail(1) || !tail(2)) return 0;
-    bool overlong = first == 0xE0 && byte(1) < 0xA0;
-    bool surrogate = first == 0xED && byte(1) > 0x9F;
-    return overlong || surrogate ? 0 : 3;
-  }
-  if (first > 0xF4 || room < 4 || !tail(1) || !tail(2) || !tail(3)) return 0;
-  bool overlong = first == 0xF0 && byte(1) < 0x90;
-  bool beyond = first == 0xF4 && byte(1) > 0x8F;
-  return overlong || beyond ? 0 : 4;
-}
-
 void append_utf8(std::string& out, unsigned code) {
   if (code < 0x80) {
     out += static_cast<char>(code);
@@ -336,37 +316,6 @@ std::string unescape(std::string_view text) {
     }
   }
   return out;
-}
-
-void append_json_string(std::string& out, std::string_view text) {
-  static constexpr char kHex[] = "0123456789abcdef";
-  out += '"';
-  const char* p = text.data();
-  const char* end = p + text.size();
-  while (p < end) {
-    auto c = static_cast<unsigned char>(*p);
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += *p++;
-    } else if (c == '\n') {
-      out += "\\n";
-      ++p;
-    } else if (c < 0x20) {
-      out += "\\u00";
-      out += kHex[c >> 4];
-      out += kHex[c & 15];
-      ++p;
-    } else if (c < 0x80) {
-      out += *p++;
-    } else if (int length = utf8_length(p, end); length > 0) {
-      out.append(p, static_cast<std::size_t>(length));
-      p += length;
-    } else {
-      out += kReplacement;
-      ++p;
-    }
-  }
-  out += '"';
 }
 
 }  // namespace bulkhead::http

@@ -13,6 +13,8 @@
 #include <string>
 #include <string_view>
 
+#include "supervisor/job/json_text.hpp"
+
 namespace bulkhead::http {
 
 /// Deeper nesting is refused: it would overflow somebody's stack further on.
@@ -64,8 +66,5 @@ std::optional<std::string> fault_of_json(std::string_view text);
 
 /// The text a JSON string stands for. `text` is what JsonScanner::string gave. A lone surrogate becomes U+FFFD.
 std::string unescape(std::string_view text);
-
-/// Appends `text` (any bytes) as a JSON string with its quotes; what is not UTF-8 becomes U+FFFD.
-void append_json_string(std::string& out, std::string_view text);
 
 }  // namespace bulkhead::http

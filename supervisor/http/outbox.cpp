@@ -49,7 +49,7 @@ void Outbox::status_line(const Reply& reply, std::string_view date) {
 void Outbox::body(const Reply& reply) {
   std::string_view all = reply.text();
   std::size_t at = 0;
-  for (const Reply::Splice& splice : reply.splices()) {
+  for (const JsonText::Splice& splice : reply.splices()) {
     text(all.substr(at, splice.at - at));
     payload(splice.payload);
     at = splice.at;

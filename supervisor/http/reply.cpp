@@ -1,76 +1,19 @@
 #include "supervisor/http/reply.hpp"
 
-#include <algorithm>
-#include <charconv>
-
-#include "supervisor/http/json_scan.hpp"
+#include "supervisor/job/job_json.hpp"
 
 namespace bulkhead::http {
 
 void Reply::reset(int status) {
   status_ = status;
   close_ = false;
-  text_.clear();
-  splices_.clear();
-  spliced_bytes_ = 0;
+  clear();
   headers_.clear();
-}
-
-Reply& Reply::number(std::int64_t value) {
-  char digits[24];
-  auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
-  text_.append(digits, static_cast<std::size_t>(end - digits));
-  return *this;
-}
-
-Reply& Reply::string(std::string_view value) {
-  append_json_string(text_, value);
-  return *this;
-}
-
-Reply& Reply::payload(const Payload& payload) {
-  splices_.push_back({text_.size(), payload});
-  spliced_bytes_ += payload.size();
-  return *this;
 }
 
 Reply& Reply::header(std::string_view name, std::string_view value) {
   headers_.append(name).append(": ").append(value).append("\r\n");
   return *this;
-}
-
-namespace {
-
-/// From submission to the start of the attempt that counts, or to the end of a job that never started, or to now.
-std::int64_t delay_ms(const JobView& view, std::int64_t now_ms) {
-  std::int64_t until = view.started_ms != 0 ? view.started_ms : view.finished_ms != 0 ? view.finished_ms : now_ms;
-  return std::max<std::int64_t>(0, until - view.submitted_ms);
-}
-
-/// The members of the job object without its braces. `with_output` is off where it would say twice what stands beside.
-void write_members(Reply& reply, const JobView& view, std::int64_t now_ms) {
-  bool final = is_final(view.status);
-  reply.raw("\"delayTime\":").number(delay_ms(view, now_ms));
-  if (final && !view.error.empty()) reply.raw(",\"error\":").payload(view.error);
-  if (final) {
-    reply.raw(",\"executionTime\":").number(view.execution_ms);
-  } else if (view.status == Status::InProgress) {
-    reply.raw(",\"executionTime\":").number(std::max<std::int64_t>(0, now_ms - view.started_ms));
-  }
-  reply.raw(",\"id\":").string(view.id);
-  if (!view.output.empty()) reply.raw(",\"output\":").payload(view.output);
-  if (view.attempts > 1) reply.raw(",\"retries\":").number(view.attempts - 1);
-  reply.raw(",\"status\":\"").raw(to_string(view.status)).raw("\"");
-  // Clients with a schema want all of a final job's members, also of a job that never had a worker.
-  if (final || !view.worker_id.empty()) reply.raw(",\"workerId\":").string(view.worker_id);
-}
-
-}  // namespace
-
-void write_job(Reply& reply, const JobView& view, std::int64_t now_ms) {
-  reply.raw("{");
-  write_members(reply, view, now_ms);
-  reply.raw("}");
 }
 
 void write_state(Reply& reply, std::string_view id, std::string_view status) {
@@ -80,7 +23,7 @@ void write_state(Reply& reply, std::string_view id, std::string_view status) {
 void write_stream(Reply& reply, const JobView& view, const std::vector<Payload>& chunks, std::int64_t now_ms) {
   reply.raw("{");
   if (is_final(view.status)) {
-    write_members(reply, view, now_ms);
+    write_job_members(reply, view, now_ms);
   } else {
     reply.raw("\"delayTime\":").number(delay_ms(view, now_ms)).raw(",\"id\":").string(view.id);
     reply.raw(",\"status\":\"").raw(to_string(view.status)).raw("\"");

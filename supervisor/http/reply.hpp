@@ -1,4 +1,4 @@
-// An answer being put together: text written here, and payloads that stay where they are.
+// An answer being put together: its JSON text, its status and its headers.
 
 #pragma once
 
@@ -8,29 +8,19 @@
 #include <vector>
 
 #include "supervisor/http/problem.hpp"
-#include "supervisor/job/job.hpp"
-#include "supervisor/job/payload.hpp"
+#include "supervisor/job/job_json.hpp"
+#include "supervisor/job/json_text.hpp"
 #include "supervisor/job/ports.hpp"
 
 namespace bulkhead::http {
 
 /// Reused from answer to answer by its session, so that writing one allocates nothing in the long run.
-class Reply {
+class Reply : public JsonText {
  public:
   void reset(int status);
 
   int status() const { return status_; }
-  std::size_t body_size() const { return text_.size() + spliced_bytes_; }
-
-  /// JSON text as it is. Keep it short: it is copied.
-  Reply& raw(std::string_view text) {
-    text_ += text;
-    return *this;
-  }
-  Reply& number(std::int64_t value);
-  Reply& string(std::string_view value);
-  /// A payload, by reference.
-  Reply& payload(const Payload& payload);
+  std::size_t body_size() const { return size(); }
 
   /// A header line of its own: name and value, no line end.
   Reply& header(std::string_view name, std::string_view value);
@@ -39,25 +29,13 @@ class Reply {
   void close() { close_ = true; }
   bool closes() const { return close_; }
 
-  struct Splice {
-    std::size_t at;  ///< position in text() before which it stands
-    Payload payload;
-  };
-  const std::string& text() const { return text_; }
-  const std::vector<Splice>& splices() const { return splices_; }
   const std::string& headers() const { return headers_; }
 
  private:
   int status_ = 200;
   bool close_ = false;
-  std::string text_;
-  std::vector<Splice> splices_;
-  std::size_t spliced_bytes_ = 0;
   std::string headers_;
 };
-
-/// The job object of RunPod's contract, keys in alphabetical order as RunPod writes them. All times in ms.
-void write_job(Reply& reply, const JobView& view, std::int64_t now_ms);
 
 /// {"id","status"} and nothing else: what /run, /cancel and /retry answer.
 void write_state(Reply& reply, std::string_view id, std::string_view status);
