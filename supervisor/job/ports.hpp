@@ -70,6 +70,10 @@ class Journal {
   virtual void checkpoint(const Job& job, RunNumber run, Payload data, Written written) = 0;
   /// A finished job whose retention has not ended.
   virtual void lookup(std::string_view id, std::function<void(std::optional<Remembered>)> found) = 0;
+  /// A finished job that is not settled, though its retention may have ended: what is still to be delivered.
+  virtual void lookup_unsettled(std::string_view id, std::function<void(std::optional<Remembered>)> found) {
+    lookup(id, std::move(found));
+  }
   /// The id of the job that was accepted under an idempotency key.
   virtual void lookup_key(std::string_view, std::function<void(std::optional<std::string>)> found) { found({}); }
   /// Forgets a job and all that hangs on it.

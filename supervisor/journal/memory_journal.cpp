@@ -132,6 +132,11 @@ void MemoryJournal::lookup(std::string_view id, std::function<void(std::optional
   found(known ? record->remembered : std::nullopt);
 }
 
+void MemoryJournal::lookup_unsettled(std::string_view id, std::function<void(std::optional<Remembered>)> found) {
+  Record* record = find(id);
+  found(record != nullptr && !record->settled ? record->remembered : std::nullopt);
+}
+
 void MemoryJournal::forget(std::string_view id) {
   if (auto place = records_.find(id); place != records_.end()) erase(place);
 }

@@ -31,6 +31,7 @@ class MemoryJournal final : public Store {
   void progress(const Job&, Payload) override {}
   void checkpoint(const Job& job, RunNumber run, Payload data, Written written) override;
   void lookup(std::string_view id, std::function<void(std::optional<Remembered>)> found) override;
+  void lookup_unsettled(std::string_view id, std::function<void(std::optional<Remembered>)> found) override;
   void forget(std::string_view id) override;
   std::size_t backlog() const override { return 0; }
 

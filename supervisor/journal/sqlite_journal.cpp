@@ -270,9 +270,21 @@ void SqliteJournal::expire(std::string_view id, std::int64_t at_ms) {
 // ---- reads ---------------------------------------------------------------------------------------------------------
 
 void SqliteJournal::lookup(std::string_view id, std::function<void(std::optional<Remembered>)> callback) {
+  look_up(id, options_.wall_ms(), std::move(callback));
+}
+
+void SqliteJournal::lookup_unsettled(std::string_view id, std::function<void(std::optional<Remembered>)> callback) {
+  auto place = live_.find(id);
+  if (place == live_.end() || !place->second.finished) return callback(std::nullopt);
+  look_up(id, 0, std::move(callback));
+}
+
+/// What has not expired at `now_ms`.
+void SqliteJournal::look_up(std::string_view id, std::int64_t now_ms,
+                            std::function<void(std::optional<Remembered>)> callback) {
   Reader::Query query;
   query.id = id;
-  query.now_ms = options_.wall_ms();
+  query.now_ms = now_ms;
   // Taken now: by the time of the answer the disk may have it, but the reader may have looked before that.
   std::optional<Unsaved> unsaved;
   if (auto place = unsaved_.find(id); place != unsaved_.end()) unsaved = place->second;

@@ -36,6 +36,7 @@ class SqliteJournal final : public Store {
   void progress(const Job& job, Payload progress) override;
   void checkpoint(const Job& job, RunNumber run, Payload data, Written written) override;
   void lookup(std::string_view id, std::function<void(std::optional<Remembered>)> found) override;
+  void lookup_unsettled(std::string_view id, std::function<void(std::optional<Remembered>)> found) override;
   void forget(std::string_view id) override;
   std::size_t backlog() const override { return backlog_; }
 
@@ -71,6 +72,7 @@ class SqliteJournal final : public Store {
   /// Why `run` may not write now; nothing if it may.
   std::error_code refusal(const Live* live, RunNumber run) const;
   void push(Operation operation, std::size_t bytes);
+  void look_up(std::string_view id, std::int64_t now_ms, std::function<void(std::optional<Remembered>)> found);
   void complete(Operation& operation, bool kept);
   void notify();
 

@@ -127,6 +127,12 @@ class Session {
     EXPECT_TRUE(loop_.run(*store_, [&] { return answer.has_value(); }));
     return answer.value_or(std::nullopt);
   }
+  std::optional<Remembered> lookup_unsettled(std::string_view id) {
+    std::optional<std::optional<Remembered>> answer;
+    store_->lookup_unsettled(id, [&](std::optional<Remembered> found) { answer = std::move(found); });
+    EXPECT_TRUE(loop_.run(*store_, [&] { return answer.has_value(); }));
+    return answer.value_or(std::nullopt);
+  }
   std::vector<StoredChunk> chunks(std::string_view id, std::uint32_t from = 0, std::size_t max_bytes = SIZE_MAX) {
     std::optional<std::vector<StoredChunk>> answer;
     store_->chunks(id, from, max_bytes, [&](std::vector<StoredChunk> found) { answer = std::move(found); });

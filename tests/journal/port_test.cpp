@@ -288,6 +288,27 @@ TEST_P(Port, RetentionCanBeShortenedButNotProlonged) {
   EXPECT_FALSE(journal.lookup("a"));
 }
 
+TEST_P(Port, WhatIsNotSettledIsFoundForItsDeliveryThoughItHasExpired) {
+  Session journal(options());
+  Job job = make_job("a"), other = make_job("b");
+  journal.accept(job);
+  journal.accept(other);
+  EXPECT_FALSE(journal.lookup_unsettled("a")) << "it has not ended";
+  journal.finish(job, failed("\"no\"", now_ms_));
+  journal->expire("a", now_ms_ + 1'000);
+  journal.drain();
+  now_ms_ += 2 * 3'600'000;
+  EXPECT_FALSE(journal.finish(other, completed("1", now_ms_)));  // makes a journal that sweeps do so
+  EXPECT_FALSE(journal.lookup("a"));
+  auto found = journal.lookup_unsettled("a");
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->outcome.error.bytes(), "\"no\"");
+  journal->settle(job);
+  journal.drain();
+  EXPECT_FALSE(journal.lookup_unsettled("a"));
+  EXPECT_FALSE(journal.lookup_unsettled("nobody"));
+}
+
 TEST_P(Port, AForgottenJobIsGone) {
   Session journal(options());
   Job finished = make_job("finished"), waiting = make_job("waiting");
