@@ -367,13 +367,19 @@ void Dispatcher::report(Record& record) {
     case Status::TimedOut: ++counts_.timed_out; break;
     default: ++counts_.failed;
   }
+  // Whoever asked may be told late, when the receiver of its webhook is down for a while: what the job has in memory is
+  // not kept for that. The journal has it.
+  Outcome outcome = std::move(record.outcome);
+  record.job.input = {};
+  record.job.extra = {};
+  record.checkpoint = {};
   auto settled = [this, &record] {
     journal_.settle(record.job);
     on(record, Event::Reported);
     forget(record);
   };
   if (record.source)
-    record.source->report(record.job, record.outcome, settled);
+    record.source->report(record.job, outcome, settled);
   else
     settled();
 }

@@ -555,5 +555,27 @@ TEST_F(DispatcherTest, EveryAcceptedJobEndsExactlyOnceUnderRandomEvents) {
   EXPECT_EQ(dispatcher.unfinished(), 0u);
 }
 
+TEST_F(DispatcherTest, AJobIsNotSettledBeforeItsSourceSaysSoAndKeepsNoPayloadMeanwhile) {
+  source.settle_later = true;
+  Job job = make_job("a");
+  auto input = std::make_shared<std::string>("[1]"), extra = std::make_shared<std::string>("{}");
+  job.input = Payload(input, *input);
+  job.extra = Payload(extra, *extra);
+  submit(std::move(job));
+  dispatcher.ready(1, "w0.1", 1, 0);
+  auto output = std::make_shared<std::string>("1");
+  dispatcher.succeeded(1, 1, Payload(output, *output), 1ms, false);
+  EXPECT_EQ(journal.lines.back(), "finish a COMPLETED");
+  source.reports.clear();
+  workers.sent.clear();
+  EXPECT_EQ(input.use_count(), 1);
+  EXPECT_EQ(extra.use_count(), 1);
+  EXPECT_EQ(output.use_count(), 1);
+  EXPECT_EQ(dispatcher.unfinished(), 0U);
+  EXPECT_FALSE(dispatcher.cancel("a"));
+  source.to_settle.front()();
+  EXPECT_EQ(journal.lines.back(), "settle a");
+}
+
 }  // namespace
 }  // namespace bulkhead

@@ -120,6 +120,8 @@ class FakeSource final : public Source {
   std::map<std::string, std::vector<Outcome>> reports;
   std::vector<std::function<void()>> chunks_to_take;
   int last_room = -1;
+  bool settle_later = false;  ///< a webhook's receiver takes its time
+  std::vector<std::function<void()>> to_settle;
 
   void room(int jobs) override { last_room = jobs; }
   void started(const Job& job, std::string_view worker_id, std::int64_t, int attempt) override {
@@ -135,7 +137,10 @@ class FakeSource final : public Source {
   }
   void report(const Job& job, const Outcome& outcome, std::function<void()> settled) override {
     reports[job.id].push_back(outcome);
-    settled();
+    if (settle_later)
+      to_settle.push_back(std::move(settled));
+    else
+      settled();
   }
   void log(const Job&, const LogLine&) override {}
 };
