@@ -397,7 +397,8 @@ void Dispatcher::forget(Record& record) {
 
 void Dispatcher::want_stop(Record& record, Why why) {
   if (is_over(record.state)) return;
-  if (record.why == Why::None) record.why = why;
+  // The first reason stands, but for a cancel: its client was told CANCELLED.
+  if (record.why == Why::None || why == Why::Cancel) record.why = why;
   on(record, Event::StopWanted);
 }
 

@@ -577,5 +577,18 @@ TEST_F(DispatcherTest, AJobIsNotSettledBeforeItsSourceSaysSoAndKeepsNoPayloadMea
   EXPECT_EQ(journal.lines.back(), "settle a");
 }
 
+TEST_F(DispatcherTest, ACancelDuringAnotherStopStillEndsTheJobAsCancelled) {
+  Job job = make_job("a");
+  job.policy.execution_timeout = 3s;
+  submit(std::move(job));
+  dispatcher.ready(1, "w0.1", 1, 0);
+  clock.advance(3s);
+  dispatcher.tick();
+  ASSERT_TRUE(ordered("cancel 1 2"));   // its time is up: the handler is told to stop
+  EXPECT_TRUE(dispatcher.cancel("a"));  // and the client that it was cancelled
+  die(1, {entered(1)});
+  EXPECT_EQ(only_report("a").status, Status::Cancelled);
+}
+
 }  // namespace
 }  // namespace bulkhead
