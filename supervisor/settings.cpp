@@ -65,6 +65,16 @@ EmbeddedQueueOptions queue(const config::Config& config) {
   return options;
 }
 
+WebhookOptions webhooks(const config::Config& config) {
+  WebhookOptions options;
+  options.secret = config.webhook_secret;
+  options.user_agent = "Bulkhead/" + std::string(config::version());
+  options.retries.tries = config.webhook_tries;
+  options.retries.pause = config.webhook_pause;
+  options.timeout = config.webhook_timeout;
+  return options;
+}
+
 http::Options http(const config::Config& config) {
   http::Options options;
   options.listen = config.listen;

@@ -8,12 +8,14 @@
 #include "supervisor/journal/store.hpp"
 #include "supervisor/pool/options.hpp"
 #include "supervisor/source/embedded_queue.hpp"
+#include "supervisor/source/webhooks.hpp"
 
 namespace bulkhead::settings {
 
 journal::Options journal(const config::Config& config);
 DispatcherOptions dispatcher(const config::Config& config);
 EmbeddedQueueOptions queue(const config::Config& config);
+WebhookOptions webhooks(const config::Config& config);
 http::Options http(const config::Config& config);
 /// Makes the runtime directory and the cookie of the state directory. Throws std::system_error.
 /// `first_run`: the first number no run has had.

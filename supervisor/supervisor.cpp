@@ -5,8 +5,9 @@
 //
 // End, on SIGTERM or SIGINT (drain -> stop_runs -> end -> close): no job is started any more, but clients may still ask;
 // running jobs have the grace period to finish; after it, or at a second signal, they are told to stop and climb the
-// ladder; when no outcome is open any more the children are ended, then the connections; the journal writes what it
-// has and is closed last, by the destructor. Each step has a deadline, so the end comes whatever a handler does.
+// ladder; when no outcome is open any more the children are ended, then webhooks on their way get a moment, then the
+// connections; the journal writes what it has and is closed last, by the destructor. Each step has a deadline, so the
+// end comes whatever a handler or a receiver does.
 //
 // Parts are declared in the order in which they depend on each other, and so destroyed in the reverse of it.
 
@@ -31,7 +32,9 @@
 #include "supervisor/process/launch.hpp"
 #include "supervisor/settings.hpp"
 #include "supervisor/source/embedded_queue.hpp"
+#include "supervisor/source/http_client.hpp"
 #include "supervisor/source/test_input.hpp"
+#include "supervisor/source/webhooks.hpp"
 
 namespace bulkhead {
 namespace {
@@ -49,8 +52,9 @@ class SystemClock final : public Clock {
 
 /// How often an ending supervisor looks whether it may take its next step.
 constexpr milliseconds kEndingStep{10};
-/// For answers that are being written when everything else has ended.
+/// For answers that are being written when everything else has ended, and for webhooks that are being sent.
 constexpr milliseconds kLastAnswers{2'000};
+constexpr milliseconds kLastWebhooks{5'000};
 
 }  // namespace
 
@@ -67,8 +71,11 @@ struct Supervisor::Parts {
   void drain(std::string_view why);
   void step_of_ending();
   void end(int code);
+  void close();
+  void webhook_notice(const WebhookNotice& notice);
   void pool_health(const std::string& reason, bool never_ready);
   HealthView health() const;
+  double random() { return std::uniform_real_distribution<double>()(random_); }
 
   config::Config config_;
   observe::Log& log_;
@@ -80,6 +87,8 @@ struct Supervisor::Parts {
   std::mt19937_64 random_{std::random_device{}()};
   Dispatcher dispatcher_;
   std::unique_ptr<pool::Pool> pool_;
+  std::unique_ptr<HttpClient> outgoing_;
+  std::unique_ptr<Webhooks> webhooks_;
   std::unique_ptr<EmbeddedQueue> queue_;
   std::unique_ptr<TestInput> test_;
   std::unique_ptr<http::Server> server_;
@@ -87,7 +96,7 @@ struct Supervisor::Parts {
   asio::steady_timer alarm_{io_};
   SteadyTime alarm_at_ = SteadyTime::max();
   asio::steady_timer ending_{io_};
-  enum class Ending : std::uint8_t { No, Draining, Stopping, Closing } phase_ = Ending::No;
+  enum class Ending : std::uint8_t { No, Draining, Stopping, Closing, Closed } phase_ = Ending::No;
   SteadyTime grace_ends_;
   int exit_code_ = config::kOk;
 };
@@ -102,8 +111,7 @@ Supervisor::Parts::Parts(config::Config config, std::optional<TestJob> test, obs
       log_(log),
       test_job_(std::move(test)),
       journal_(journal::open(settings::journal(config_), [this] { asio::post(io_, [this] { journal_->poll(); }); })),
-      dispatcher_(settings::dispatcher(config_), clock_, *journal_, journal_->next_run(),
-                  [this] { return std::uniform_real_distribution<double>()(random_); }) {
+      dispatcher_(settings::dispatcher(config_), clock_, *journal_, journal_->next_run(), [this] { return random(); }) {
   if (config_.durability == config::Durability::Memory) memory_lock_.emplace(config_.state_dir);
   dispatcher_.set_alarm([this] { rearm(); });
   dispatcher_.set_log([this](const LogLine& line, const Job* job) {
@@ -135,6 +143,13 @@ void Supervisor::Parts::recover() {
                                            [this] { return health(); });
   queue_->set_alarm([this] { rearm(); });
   dispatcher_.set_source(*queue_);
+  auto webhooks = settings::webhooks(config_);
+  outgoing_ = std::make_unique<HttpClient>(io_.get_executor(), static_cast<std::size_t>(webhooks.limits.at_once));
+  webhooks_ =
+      std::make_unique<Webhooks>(std::move(webhooks), clock_, *journal_, *outgoing_, [this] { return random(); });
+  webhooks_->set_alarm([this] { rearm(); });
+  webhooks_->set_notice([this](const WebhookNotice& notice) { webhook_notice(notice); });
+  queue_->set_webhooks(*webhooks_);
   auto known = journal_->recover();
   if (!known.empty()) log_.info(std::to_string(known.size()) + " jobs taken up from the journal");
   for (const Recovered& job : known) queue_->recovered(job.job);
@@ -162,8 +177,11 @@ void Supervisor::Parts::start_source() {
 
 void Supervisor::Parts::rearm() {
   auto earliest = dispatcher_.wake_at();
-  if (queue_)
-    if (auto other = queue_->wake_at(); other && (!earliest || *other < *earliest)) earliest = other;
+  auto consider = [&](std::optional<SteadyTime> other) {
+    if (other && (!earliest || *other < *earliest)) earliest = other;
+  };
+  if (queue_) consider(queue_->wake_at());
+  if (webhooks_) consider(webhooks_->wake_at());
   if (!earliest || *earliest >= alarm_at_) return;
   alarm_at_ = *earliest;
   alarm_.expires_at(alarm_at_);
@@ -176,6 +194,7 @@ void Supervisor::Parts::tick() {
   alarm_at_ = SteadyTime::max();
   dispatcher_.tick();
   if (queue_) queue_->tick();
+  if (webhooks_) webhooks_->tick();
   rearm();
 }
 
@@ -222,11 +241,41 @@ void Supervisor::Parts::step_of_ending() {
 void Supervisor::Parts::end(int code) {
   exit_code_ = code;
   if (!server_) return io_.stop();
+  if (webhooks_->waiting() == 0) return close();
+  // The doors stay open meanwhile: a receiver may ask for the job's status before it answers.
+  webhooks_->drain([this] { close(); });
+  ending_.expires_after(kLastWebhooks);
+  ending_.async_wait([this](boost::system::error_code error) {
+    if (!error) close();
+  });
+}
+
+void Supervisor::Parts::close() {
+  if (phase_ == Ending::Closed) return;
+  phase_ = Ending::Closed;
+  if (std::size_t left = webhooks_->waiting(); left > 0)
+    log_.warn(std::to_string(left) + (config_.durability == config::Durability::Memory
+                                          ? " webhooks were not delivered and are lost with --durability memory"
+                                          : " webhooks are left for the next start to deliver"));
   server_->drain([this] { io_.stop(); });
   ending_.expires_after(kLastAnswers);
   ending_.async_wait([this](boost::system::error_code error) {
     if (!error) io_.stop();
   });
+}
+
+// ---- what others report ----------------------------------------------------------------------------------------------
+
+void Supervisor::Parts::webhook_notice(const WebhookNotice& notice) {
+  std::string host(notice.host), reason(notice.reason);
+  switch (notice.kind) {
+    case WebhookNotice::Kind::Failing:
+      return log_.info("webhooks to " + host + " fail (" + reason + ") and are tried again");
+    case WebhookNotice::Kind::Working: return log_.info("webhooks to " + host + " are taken again");
+    case WebhookNotice::Kind::GivenUp:
+      return log_.write(observe::Severity::Warn, "the webhook to " + host + " was not delivered: " + reason,
+                        notice.job_id);
+  }
 }
 
 // ---- health --------------------------------------------------------------------------------------------------------

@@ -90,6 +90,9 @@ struct Config {
   std::vector<RateLimit> rate_limits;  ///< none: no limits
   std::vector<ApiKey> api_keys;
   std::string webhook_secret;  ///< signs webhooks; empty: unsigned
+  int webhook_tries = 16;
+  milliseconds webhook_pause{1'000};     ///< behind a first try that failed; doubled behind each further one
+  milliseconds webhook_timeout{30'000};  ///< of one try
 
   // ---- what is kept ----
   std::string state_dir;  ///< absolute or relative to the working directory; not created here
@@ -115,6 +118,9 @@ inline constexpr int kUsage = 2;        ///< the command line is wrong
 inline constexpr int kNeverReady = 69;  ///< no handler process ever became ready
 inline constexpr int kBroken = 71;      ///< the machine said no: address in use, state directory locked, …
 inline constexpr int kBadConfig = 78;   ///< the file or the environment is wrong; a restart would not help
+
+/// "0.1.0"
+std::string_view version();
 
 using Environment = std::map<std::string, std::string, std::less<>>;
 

@@ -275,6 +275,8 @@ std::optional<Exit> check_together(const Config& config) {
 
 }  // namespace
 
+std::string_view version() { return BULKHEAD_VERSION; }
+
 Environment environment_of(const char* const* environ) {
   Environment environment;
   for (; *environ != nullptr; ++environ) {

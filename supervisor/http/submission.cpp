@@ -11,12 +11,12 @@
 #include <forward_list>
 
 #include "supervisor/http/json_scan.hpp"
+#include "supervisor/job/webhook_url.hpp"
 
 namespace bulkhead::http {
 namespace {
 
 constexpr std::size_t kMaxKeys = 64;
-constexpr std::size_t kMaxUrl = 4096;
 constexpr std::int64_t kWeek = 7 * 86'400'000LL;
 
 Problem malformed(const JsonScanner& scanner) {
@@ -116,15 +116,16 @@ std::optional<Problem> read_webhook(std::string_view value, std::string& webhook
   if (value.front() != '"') return invalid("webhook must be a URL");
   std::string url = unescape(value.substr(1, value.size() - 2));
   if (url.empty()) return {};
-  bool plain = std::all_of(url.begin(), url.end(), [](unsigned char c) { return c > 0x20 && c < 0x7F; });
-  if (!plain || !(url.starts_with("http://") || url.starts_with("https://"))) {
-    return invalid("webhook must be an http:// or https:// URL");
-  }
-  if (url.size() > kMaxUrl) {
+  if (url.size() > kWebhookUrlMax) {
     return Problem{.code = "invalid_request",
-                   .message = "webhook is too long",
-                   .limit = kMaxUrl,
+                   .message = "webhook is too long a URL",
+                   .limit = kWebhookUrlMax,
                    .got = static_cast<std::int64_t>(url.size())};
+  }
+  if (!webhook_host(url)) {
+    return invalid(
+        "webhook must be an http:// or https:// URL with a host, without spaces and control characters; what is not "
+        "ASCII must be escaped");
   }
   webhook = std::move(url);
   return {};

@@ -12,6 +12,9 @@
 #include <boost/intrusive/list.hpp>
 #include <utility>
 
+#include "supervisor/job/job_json.hpp"
+#include "supervisor/source/webhooks.hpp"
+
 namespace bulkhead {
 
 namespace intrusive = boost::intrusive;
@@ -108,6 +111,8 @@ void EmbeddedQueue::submit(Job job, std::function<void(Accepted)> answered) {
     return answered({Refusal::Duplicate, "a job was accepted under this idempotency key", same->second->id});
   }
   if (find(job.id)) return answered({Refusal::Duplicate, "a job with this id exists", {}});
+  if (webhooks_ && !job.webhook.empty() && webhooks_->full())
+    return answered({Refusal::Full, "too many webhooks wait for receivers that do not take them", {}});
   Entry& entry = add(job);
   intake_.submit(std::move(job), [this, &entry, answered = std::move(answered)](Accepted accepted) {
     entry.accepted = accepted.refusal == Refusal::None;
@@ -153,9 +158,23 @@ void EmbeddedQueue::retry(std::string_view id, std::function<void(std::optional<
       if (!is_final(old->status)) return answered(Accepted{Refusal::NotFailed, "the job runs again already", {}});
       drop_now(*old);
     }
-    known->job.submitted_ms = clock_.now().wall_ms;
-    submit(std::move(known->job), [answered](Accepted accepted) { answered(std::move(accepted)); });
+    retry(std::move(known->job), answered);
   });
+}
+
+/// The webhook of the life that ends here is not sent any more: the next one's will tell how the job ended.
+void EmbeddedQueue::retry(Job job, const std::function<void(std::optional<Accepted>)>& answered) {
+  std::function<void(Accepted)> submitted = answered;
+  if (webhooks_ && webhooks_->abandon(job.id)) {
+    Job ended = job;
+    ended.input = {};
+    submitted = [this, answered, ended = std::move(ended)](Accepted accepted) {
+      if (accepted.refusal != Refusal::None) webhooks_->deliver(ended, [] {});  // there is no next life
+      answered(std::move(accepted));
+    };
+  }
+  job.submitted_ms = clock_.now().wall_ms;
+  submit(std::move(job), std::move(submitted));
 }
 
 EmbeddedQueue::CancelResult EmbeddedQueue::cancel(std::string_view id) {
@@ -182,10 +201,7 @@ HealthView EmbeddedQueue::health() const { return health_(); }
 void EmbeddedQueue::look_up(std::string_view id, Seen seen) {
   journal_.lookup(id, [seen = std::move(seen)](std::optional<Remembered> known) {
     if (!known) return seen(nullptr);
-    const Outcome& outcome = known->outcome;
-    JobView view{known->job.id,       outcome.status,       known->job.submitted_ms, outcome.started_ms,
-                 outcome.finished_ms, outcome.execution_ms, outcome.worker_id,       outcome.attempts,
-                 outcome.output,      outcome.error};
+    JobView view = view_of(*known);
     seen(&view);
   });
 }
@@ -339,14 +355,15 @@ void EmbeddedQueue::report(const Job& job, const Outcome& outcome, std::function
     entry->worker_id = outcome.worker_id;
     entry->started_ms = outcome.started_ms;
     entry->execution_ms = outcome.execution_ms;
+    entry->finished_ms = outcome.finished_ms;
     if (entry->status != Status::Cancelled) {
       entry->status = outcome.status;
-      entry->finished_ms = outcome.finished_ms;
       entry->output = outcome.output;
       entry->error = outcome.error;
     }
     finish(*entry);
   }
+  if (webhooks_ && !job.webhook.empty()) return webhooks_->deliver(job, std::move(settled));
   settled();
 }
 

@@ -19,6 +19,8 @@
 
 namespace bulkhead {
 
+class Webhooks;
+
 struct EmbeddedQueueOptions {
   milliseconds async_retention{30 * 60'000};  ///< of a result asked for by /run
   milliseconds sync_retention{60'000};        ///< of a result asked for by /runsync
@@ -34,6 +36,9 @@ class EmbeddedQueue final : public Source, public Endpoint {
   ~EmbeddedQueue() override;
   EmbeddedQueue(const EmbeddedQueue&) = delete;
   EmbeddedQueue& operator=(const EmbeddedQueue&) = delete;
+
+  /// Who tells the receivers of jobs that have a webhook; such a job is settled when that is done. Without: at once.
+  void set_webhooks(Webhooks& webhooks) { webhooks_ = &webhooks; }
 
   /// A job that was here before the supervisor started.
   void recovered(const Job& job);
@@ -79,6 +84,7 @@ class EmbeddedQueue final : public Source, public Endpoint {
 
   Entry& add(const Job& job);
   Entry* find(std::string_view id);
+  void retry(Job job, const std::function<void(std::optional<Accepted>)>& answered);
   void submitted_with_key(Entry& entry, Accepted accepted, std::function<void(Accepted)> answered);
   void erase(Entry& entry);
   void changed(Entry& entry);
@@ -97,6 +103,7 @@ class EmbeddedQueue final : public Source, public Endpoint {
   Journal& journal_;
   std::function<HealthView()> health_;
   std::function<void()> alarm_;
+  Webhooks* webhooks_ = nullptr;
   std::unordered_map<std::string_view, std::unique_ptr<Entry>> entries_;  ///< keys view the entries' ids
   std::unordered_map<std::string_view, Entry*> by_key_;                   ///< idempotency keys, views of the entries'
   std::unique_ptr<LiveEntries> live_;                                     ///< not yet final, in order of arrival

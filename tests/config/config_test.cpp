@@ -379,6 +379,9 @@ listen               127.0.0.1:0,unix:/run/b.sock  FILE:2
 api-key-file                                       default
 endpoint-id                                        default
 webhook-secret-file                                default
+webhook-tries        16                            default
+webhook-pause        1s                            default
+webhook-timeout      30s                           default
 queue-max            100000                        default
 max-run-body         10MiB                         default
 max-runsync-body     20MiB                         default
