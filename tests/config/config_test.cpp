@@ -271,7 +271,7 @@ struct Mistake {
 
 TEST(Config, MistakesOnTheCommandLineAreExplained) {
   const Mistake mistakes[] = {
-      {"unknown verb", {"start"}, kUsage, {"start", "run, serve or check"}},
+      {"unknown verb", {"start"}, kUsage, {"start", "run, serve, check, submit"}},
       {"unknown flag", {"serve", "--wrokers", "3"}, kUsage, {"--wrokers", "did you mean --workers?"}},
       {"flag of serve", {"run", "--listen", "x:1", "--", "x"}, kUsage, {"--listen is an option of serve"}},
       {"secret as flag", {"serve", "--api-keys", "a=b", "--", "x"}, kUsage, {"BULKHEAD_API_KEYS"}},
