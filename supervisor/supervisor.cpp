@@ -96,7 +96,7 @@ struct Supervisor::Parts {
   asio::steady_timer alarm_{io_};
   SteadyTime alarm_at_ = SteadyTime::max();
   asio::steady_timer ending_{io_};
-  enum class Ending : std::uint8_t { No, Draining, Stopping, Closing, Closed } phase_ = Ending::No;
+  enum class Ending : std::uint8_t { No, Draining, Stopping, Closing, Delivering, Closed } phase_ = Ending::No;
   SteadyTime grace_ends_;
   int exit_code_ = config::kOk;
 };
@@ -203,6 +203,8 @@ void Supervisor::Parts::tick() {
 void Supervisor::Parts::signalled(int number) {
   if (phase_ == Ending::No)
     drain(number == SIGINT ? "interrupted" : "told to end");
+  else if (phase_ == Ending::Delivering)
+    close();
   else
     grace_ends_ = clock_.now().mono;
   signals_.async_wait([this](boost::system::error_code error, int next) {
@@ -243,6 +245,7 @@ void Supervisor::Parts::end(int code) {
   if (!server_) return io_.stop();
   if (webhooks_->waiting() == 0) return close();
   // The doors stay open meanwhile: a receiver may ask for the job's status before it answers.
+  phase_ = Ending::Delivering;
   webhooks_->drain([this] { close(); });
   ending_.expires_after(kLastWebhooks);
   ending_.async_wait([this](boost::system::error_code error) {
