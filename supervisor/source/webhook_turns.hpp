@@ -13,9 +13,9 @@
 namespace bulkhead {
 
 struct WebhookLimits {
-  int at_once = 64;       ///< deliveries under way
-  int per_host = 8;       ///< … to one receiver
-  int per_slow_host = 2;  ///< … to one that last failed by not answering: 32 dead ones are needed to fill all places
+  int at_once = 128;      ///< deliveries under way
+  int per_host = 16;      ///< … to one receiver
+  int per_slow_host = 2;  ///< … to one that last failed by not answering: 64 dead ones are needed to fill all places
 };
 
 class WebhookTurns {

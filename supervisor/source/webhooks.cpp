@@ -44,7 +44,8 @@ std::vector<Payload> pieces_of(const JsonText& json) {
 
 struct Webhooks::Delivery : Deadlined {
   Number number = 0;
-  Job job;  ///< without its payloads
+  std::string job_id;
+  std::string url;
   std::string host;
   int tries = 0;
   enum class Stage : std::uint8_t { InLine, Reading, Sending, Pausing } stage = Stage::InLine;
@@ -74,13 +75,13 @@ Webhooks::~Webhooks() {
 void Webhooks::deliver(const Job& job, std::function<void()> settled) {
   auto delivery = std::make_unique<Delivery>();
   delivery->number = ++last_;
-  delivery->job.id = job.id;
-  delivery->job.webhook = job.webhook;
+  delivery->job_id = job.id;
+  delivery->url = job.webhook;
   delivery->host = webhook_host(job.webhook).value_or("?");
   delivery->give_up_at = clock_.now().mono + options_.give_up_after;
   delivery->settled = std::move(settled);
   turns_.enter(delivery->number, delivery->host);
-  by_job_.insert_or_assign(delivery->job.id, delivery.get());
+  by_job_.insert_or_assign(delivery->job_id, delivery.get());
   deliveries_.emplace(last_, std::move(delivery));
   pump();
 }
@@ -107,7 +108,7 @@ bool Webhooks::abandon(std::string_view job_id) {
 void Webhooks::close(Delivery& delivery) {
   pausing_.clear(delivery);
   body_bytes_ -= delivery.body_bytes;
-  by_job_.erase(delivery.job.id);
+  by_job_.erase(delivery.job_id);
   auto found = deliveries_.find(delivery.number);
   auto kept = std::move(found->second);
   deliveries_.erase(found);
@@ -137,7 +138,7 @@ void Webhooks::begin(Delivery& delivery) {
   delivery.stage = Delivery::Stage::Reading;
   ++delivery.tries;
   ++reading_;
-  journal_.lookup_unsettled(delivery.job.id, [this, number = delivery.number](std::optional<Remembered> known) {
+  journal_.lookup_unsettled(delivery.job_id, [this, number = delivery.number](std::optional<Remembered> known) {
     --reading_;
     if (auto found = deliveries_.find(number); found != deliveries_.end()) {
       if (known) {
@@ -156,7 +157,7 @@ void Webhooks::send(Delivery& delivery, const Remembered& known) {
   write_job(json, view_of(known), 0);
   HttpRequest request;
   request.method = "POST";
-  request.url = delivery.job.webhook;
+  request.url = delivery.url;
   request.body = pieces_of(json);
   request.headers = headers(delivery, known.outcome, request.body);
   request.timeout = options_.timeout;
@@ -178,7 +179,7 @@ std::vector<std::string> Webhooks::headers(const Delivery& delivery, const Outco
       "Content-Type: application/json",
       "User-Agent: " + options_.user_agent,
       // A job that is retried by its client ends more than once.
-      "Bulkhead-Delivery: " + delivery.job.id + "." + std::to_string(outcome.finished_ms),
+      "Bulkhead-Delivery: " + delivery.job_id + "." + std::to_string(outcome.finished_ms),
       "Bulkhead-Attempt: " + std::to_string(delivery.tries),
   };
   if (!options_.secret.empty())
@@ -220,7 +221,7 @@ void Webhooks::failed(Delivery& delivery, std::string_view reason, std::optional
 
 void Webhooks::give_up(Delivery& delivery, std::string_view reason) {
   ++counts_.given_up;
-  if (notice_) notice_({WebhookNotice::Kind::GivenUp, delivery.job.id, delivery.host, reason});
+  if (notice_) notice_({WebhookNotice::Kind::GivenUp, delivery.job_id, delivery.host, reason});
   close(delivery);
 }
 
@@ -231,7 +232,7 @@ void Webhooks::note_host(const Delivery& delivery, bool good, std::string_view r
     failing_.insert(delivery.host);
   }
   auto kind = good ? WebhookNotice::Kind::Working : WebhookNotice::Kind::Failing;
-  if (notice_) notice_({kind, delivery.job.id, delivery.host, reason});
+  if (notice_) notice_({kind, delivery.job_id, delivery.host, reason});
 }
 
 // ---- time ----------------------------------------------------------------------------------------------------------

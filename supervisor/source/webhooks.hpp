@@ -2,7 +2,7 @@
 // given up (docs/WEBHOOKS.md). A job is settled in the journal after that and not before, so what was not delivered when
 // a supervisor ended is delivered by the next.
 //
-// What waits is held as a few hundred bytes a job; its result is read from the journal when its turn comes.
+// What waits is held without its result, which is read from the journal when its turn comes.
 
 #pragma once
 

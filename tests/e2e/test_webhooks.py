@@ -154,11 +154,11 @@ def test_a_hanging_receiver_holds_up_nobody(tmp_path):
     with Receiver() as hanging, Receiver() as well:
         with Endpoint(ECHO, state=tmp_path / "state") as endpoint:
             stuck = [endpoint.run(i, webhook=f"{hanging.url}/hang") for i in range(20)]
-            hanging.wait(8)
+            hanging.wait(16)
             for i in range(5):
                 endpoint.run(i, webhook=f"{well.url}/{i}")
             well.wait(5)
-            assert len(hanging.calls) == 8  # places for one receiver
+            assert len(hanging.calls) == 16  # places for one receiver
             assert all(endpoint.wait(job)["status"] == "COMPLETED" for job in stuck)
             began = time.monotonic()
             assert endpoint.stop(timeout=60.0) == 0
@@ -166,7 +166,7 @@ def test_a_hanging_receiver_holds_up_nobody(tmp_path):
             endpoint.wait_line("20 webhooks are left for the next start")
         hanging.release()
         with Endpoint(ECHO, state=tmp_path / "state") as endpoint:
-            until(lambda: {call.json["id"] for call in list(hanging.calls)[8:]} == set(stuck), 60, "all of them")
+            until(lambda: {call.json["id"] for call in list(hanging.calls)[16:]} == set(stuck), 60, "all of them")
 
 
 def test_redirects_are_followed_with_the_body_and_not_for_ever(tmp_path):

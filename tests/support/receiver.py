@@ -39,6 +39,7 @@ class Receiver:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # head and body in one piece, or the kernel holds the body back for an acknowledgement
 
             def do_POST(self):
                 receiver._answer(self)
@@ -78,6 +79,7 @@ class Receiver:
         handler.send_header("Content-Length", "2")
         handler.end_headers()
         handler.wfile.write(b"ok")
+        handler.wfile.flush()
 
     def to(self, path):
         with self._lock:
