@@ -12,6 +12,7 @@ void Head::clear() {
   forwarded_expect.clear();
   content_length.reset();
   hosts = 0;
+  bad_host = false;
   http11 = true;
   chunked = false;
   strange_encoding = false;

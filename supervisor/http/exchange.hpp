@@ -26,7 +26,8 @@ struct Head {
   std::string last_event_id;
   std::string forwarded_expect;  ///< Expect, when it is not 100-continue
   std::optional<std::uint64_t> content_length;
-  int hosts = 0;  ///< how many Host fields
+  int hosts = 0;          ///< how many Host fields
+  bool bad_host = false;  ///< one that names no host
   bool http11 = true;
   bool chunked = false;
   bool strange_encoding = false;  ///< Transfer-Encoding other than chunked

@@ -3,9 +3,25 @@
 #include <boost/beast/core/string.hpp>
 #include <boost/beast/http/error.hpp>
 
+#include <algorithm>
+#include <cstring>
+#include <string_view>
+
 namespace bulkhead::http {
 
 namespace beast = boost::beast;
+
+namespace {
+
+/// What a host and its port are made of (RFC 3986, 3.2). An empty one is for targets that have no host.
+bool is_host(std::string_view value) {
+  return std::all_of(value.begin(), value.end(), [](unsigned char c) {
+    bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    return plain || (c != 0 && std::strchr("-._~%!$&'()*+,;=:[]", c) != nullptr);
+  });
+}
+
+}  // namespace
 
 void HeadParser::on_request_impl(verb method, text, text target, int version, error_code&) {
   switch (method) {
@@ -23,7 +39,10 @@ void HeadParser::on_field_impl(field name, text name_text, text value, error_cod
   if (in_trailer_) return;
   auto keep = [&](std::string& where) { where.assign(value.data(), value.size()); };
   switch (name) {
-    case field::host: ++head_.hosts; break;
+    case field::host:
+      ++head_.hosts;
+      head_.bad_host |= !is_host({value.data(), value.size()});
+      break;
     case field::authorization: keep(head_.authorization); break;
     case field::accept: keep(head_.accept); break;
     case field::transfer_encoding: head_.strange_encoding |= !beast::iequals(value, "chunked"); break;

@@ -1,3 +1,6 @@
+// A target is split by hand and not decoded: no name here needs an escape, so one that has any names nothing, and what
+// looks like a way around ("..", plain or escaped) is not followed.
+
 #include "supervisor/http/routes.hpp"
 
 #include <algorithm>
@@ -33,6 +36,33 @@ bool is_id(std::string_view id) {
   return true;
 }
 
+/// Whether a segment is "." or "..", its dots plain or as %2e: it would lead elsewhere than it says.
+bool has_dot_segment(std::string_view path) {
+  for (;;) {
+    std::string_view segment = next_segment(path);
+    if (segment.empty()) return false;
+    std::size_t dots = 0;
+    while (!segment.empty()) {
+      bool encoded = segment.starts_with("%2e") || segment.starts_with("%2E");
+      if (!encoded && segment.front() != '.') break;
+      segment.remove_prefix(encoded ? 3 : 1);
+      ++dots;
+    }
+    if (segment.empty() && dots <= 2) return true;
+  }
+}
+
+/// The path of a request's target: of "/path" or "http://host/path", the forms a server is sent; else empty.
+std::string_view path_of(std::string_view target) {
+  for (std::string_view scheme : {"http://", "https://"}) {
+    if (!target.starts_with(scheme)) continue;
+    target.remove_prefix(scheme.size());
+    std::size_t root = target.find('/');
+    return root == std::string_view::npos || root == 0 ? std::string_view() : target.substr(root);
+  }
+  return target.starts_with('/') ? target : std::string_view();
+}
+
 }  // namespace
 
 bool Route::allows(Method method) const {
@@ -61,13 +91,10 @@ Match match(std::string_view target) {
     match.query = path.substr(query + 1);
     path = path.substr(0, query);
   }
-  if (std::size_t scheme = path.find("://"); scheme != std::string_view::npos && !path.starts_with('/')) {
-    std::size_t root = path.find('/', scheme + 3);
-    path = root == std::string_view::npos ? std::string_view() : path.substr(root);
-  }
+  path = path_of(path);
   std::string_view name = next_segment(path);
   if (name == "v2") {
-    next_segment(path);
+    if (!is_id(next_segment(path))) return match;
     name = next_segment(path);
   }
   const Route* route = find(name);
@@ -75,7 +102,7 @@ Match match(std::string_view target) {
   if (route->has_rest) {
     while (path.starts_with("//")) path.remove_prefix(1);
     match.id = path;
-    if (path.size() > 1) match.route = route;
+    if (path.size() > 1 && !has_dot_segment(path)) match.route = route;
     return match;
   }
   match.id = next_segment(path);

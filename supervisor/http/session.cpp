@@ -157,6 +157,14 @@ std::optional<Problem> Session::judge_head() {
     return Problem{
         .code = "malformed_request", .message = "there must be exactly one Host field", .limit = 1, .got = head_.hosts};
   }
+  if (head_.bad_host) {
+    keep_alive_ = false;
+    return Problem{.code = "malformed_request", .message = "the Host field must be a host, or a host and a port"};
+  }
+  if (!head_.http11 && (head_.chunked || head_.strange_encoding)) {
+    keep_alive_ = false;  // whoever passed it on may have seen the body end elsewhere
+    return Problem{.code = "malformed_request", .message = "Transfer-Encoding needs HTTP/1.1"};
+  }
   if (head_.strange_encoding) {
     keep_alive_ = false;  // nobody knows where its body ends
     return Problem{.status = 501, .code = "unknown_encoding", .message = "Transfer-Encoding may only be chunked"};

@@ -76,9 +76,35 @@ TEST_F(Routes, EveryPathWorksUnderAnyEndpointsName) {
                            "http://localhost/v2/abc/run", "/run?x=y"}) {
     EXPECT_EQ(client.post(path, kBody).status, 200) << path;
   }
-  for (const char* path :
-       {"/", "/v2", "/v2/run", "/v2/abc", "/Run", "/run/x", "/status", "/status/", "/status/a/b", "/status/%2e%2e",
-        "/../run", "/run%00", "/v3/abc/run", "/v2/a/b/run", "/status/a.b", "*", "http://localhost"}) {
+  for (const char* path : {"/",
+                           "/v2",
+                           "/v2/run",
+                           "/v2/abc",
+                           "/Run",
+                           "/run/x",
+                           "/status",
+                           "/status/",
+                           "/status/a/b",
+                           "/status/%2e%2e",
+                           "/../run",
+                           "/run%00",
+                           "/v3/abc/run",
+                           "/v2/a/b/run",
+                           "/status/a.b",
+                           "*",
+                           "http://localhost",
+                           "run",
+                           "?run",
+                           "x://y/run",
+                           "http:///run",
+                           "http:/run",
+                           "/v2/../run",
+                           "/v2/%2e%2e/run",
+                           "/v2/a.b/run",
+                           "/openai/v1/../../run",
+                           "/openai/./v1",
+                           "/openai/v1/%2E%2e/run",
+                           "/openai/v1/.%2e"}) {
     EXPECT_EQ(client.post(path, kBody).status, 404) << path;
   }
 }

@@ -200,6 +200,14 @@ TEST(Wire, MalformedRequestsAreRefused) {
       {"bare LF", "GET /health HTTP/1.1\nHost: x\n\n", 400},
       {"no Host", "GET /health HTTP/1.1\r\n\r\n", 400},
       {"two Hosts", "GET /health HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400},
+      {"Host with a space", "GET /health HTTP/1.1\r\nHost: a b\r\n\r\n", 400},
+      {"Host with a path", "GET /health HTTP/1.1\r\nHost: a/b\r\n\r\n", 400},
+      {"Host with a user", "GET /health HTTP/1.1\r\nHost: me@a\r\n\r\n", 400},
+      {"Host that is no text", "GET /health HTTP/1.1\r\nHost: \xFF\r\n\r\n", 400},
+      {"Host of HTTP/1.0 too", "GET /health HTTP/1.0\r\nHost: a\\b\r\n\r\n", 400},
+      {"folded into Host", "GET /health HTTP/1.1\r\nHost: x\r\n Authorization: y\r\n\r\n", 400},
+      {"chunked in HTTP/1.0",
+       "POST /run HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
       {"field without colon", "GET /health HTTP/1.1\r\nHost x\r\n\r\n", 400},
       {"space before colon", "GET /health HTTP/1.1\r\nHost : x\r\n\r\n", 400},
       {"empty field name", "GET /health HTTP/1.1\r\nHost: x\r\n: y\r\n\r\n", 400},
@@ -240,6 +248,16 @@ TEST(Wire, MalformedRequestsAreRefused) {
   }
   rig.wait_for([&] { return rig.server->connections() == 0; });
   EXPECT_EQ(rig.on_thread([&] { return rig.endpoint.entries.size(); }), 0U);
+}
+
+TEST(Wire, EveryFormOfHostIsTaken) {
+  Rig rig;
+  Client client(rig);
+  for (std::string host :
+       {"", "x", "localhost:8000", "127.0.0.1:80", "[::1]:8000", "a-b_c.example", "%C3%A9.example"}) {
+    client.send("GET /health HTTP/1.1\r\nHost: " + host + "\r\n\r\n");
+    EXPECT_EQ(client.receive().status, 200) << host;
+  }
 }
 
 TEST(Wire, ManySmallFieldsTooAreAHeader) {
