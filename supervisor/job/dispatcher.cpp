@@ -109,11 +109,12 @@ bool Dispatcher::cancel(std::string_view id) {
   return true;
 }
 
-std::size_t Dispatcher::purge() {
-  std::size_t purged = 0;
+std::vector<std::string> Dispatcher::purge() {
+  std::vector<std::string> purged;
   while (QueuePlace* place = scheduler_.first()) {
-    want_stop(static_cast<Record&>(*place), Why::Cancel);
-    ++purged;
+    Record& record = static_cast<Record&>(*place);
+    purged.push_back(record.job.id);
+    want_stop(record, Why::Cancel);
   }
   pump();
   return purged;

@@ -80,7 +80,7 @@ class Dispatcher final : public Intake, public WorkersListener {
   // Intake
   void submit(Job job, std::function<void(Accepted)> answered) override;
   bool cancel(std::string_view id) override;
-  std::size_t purge() override;
+  std::vector<std::string> purge() override;
 
   // WorkersListener
   void ready(WorkerNumber worker, std::string_view worker_id, int concurrency, int window) override;

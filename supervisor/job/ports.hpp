@@ -175,8 +175,8 @@ class Intake {
   virtual void submit(Job job, std::function<void(Accepted)> answered) = 0;
   /// False when the job is not known, or is over already; otherwise it will be reported with Status::Cancelled.
   virtual bool cancel(std::string_view id) = 0;
-  /// Cancels all queued jobs; returns how many.
-  virtual std::size_t purge() = 0;
+  /// Cancels all queued jobs; returns their ids.
+  virtual std::vector<std::string> purge() = 0;
 };
 
 /// Where jobs come from and results go back to. Implemented per source; called by the core.

@@ -183,17 +183,25 @@ EmbeddedQueue::CancelResult EmbeddedQueue::cancel(std::string_view id) {
   if (is_final(entry->status)) return CancelResult::AlreadyFinal;
   std::string kept_id(id);
   if (!intake_.cancel(kept_id)) return CancelResult::AlreadyFinal;
-  entry = find(kept_id);
-  if (entry && !is_final(entry->status)) {
-    entry->status = Status::Cancelled;
-    entry->output = {};
-    entry->finished_ms = clock_.now().wall_ms;
-    changed(*entry);
-  }
+  show_cancelled(kept_id);
   return CancelResult::Cancelled;
 }
 
-std::size_t EmbeddedQueue::purge() { return intake_.purge(); }
+std::size_t EmbeddedQueue::purge() {
+  auto purged = intake_.purge();
+  for (const std::string& id : purged) show_cancelled(id);
+  return purged.size();
+}
+
+void EmbeddedQueue::show_cancelled(std::string_view id) {
+  Entry* entry = find(id);
+  if (!entry || is_final(entry->status)) return;
+  entry->status = Status::Cancelled;
+  entry->output = {};
+  entry->finished_ms = clock_.now().wall_ms;
+  changed(*entry);
+}
+
 HealthView EmbeddedQueue::health() const { return health_(); }
 
 // ---- clients ask ---------------------------------------------------------------------------------------------------

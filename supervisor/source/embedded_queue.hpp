@@ -87,6 +87,7 @@ class EmbeddedQueue final : public Source, public Endpoint {
   void retry(Job job, const std::function<void(std::optional<Accepted>)>& answered);
   void submitted_with_key(Entry& entry, Accepted accepted, std::function<void(Accepted)> answered);
   void erase(Entry& entry);
+  void show_cancelled(std::string_view id);
   void changed(Entry& entry);
   void finish(Entry& entry);
   News news(const Entry& entry, Position known) const;

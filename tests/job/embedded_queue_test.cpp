@@ -274,8 +274,11 @@ TEST_F(EmbeddedQueueTest, ListsWhatWaitsAndRuns) {
 TEST_F(EmbeddedQueueTest, PurgeCancelsWhatWaitsOnly) {
   dispatcher.ready(1, "w0.1", 1, 0);
   for (const char* id : {"a", "b", "c"}) submit(make_job(id));
+  journal.immediate = false;
   EXPECT_EQ(queue->purge(), 2u);
   EXPECT_EQ(status("a"), Status::InProgress);
+  EXPECT_EQ(status("b"), Status::Cancelled) << "before that is durable, too";
+  journal.flush();
   EXPECT_EQ(status("b"), Status::Cancelled);
 }
 
