@@ -97,6 +97,7 @@ Match match(std::string_view target) {
     if (!is_id(next_segment(path))) return match;
     name = next_segment(path);
   }
+  match.name = name;
   const Route* route = find(name);
   if (route == nullptr) return match;
   if (route->has_rest) {
@@ -137,6 +138,12 @@ std::optional<std::int64_t> whole_number(std::string_view text) {
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc{} || end != text.data() + text.size()) return {};
   return value;
+}
+
+Problem unknown_path(std::string_view name) {
+  std::string message = "there is nothing at this path; try /run, /runsync, /status/{id} or /health";
+  if (name == "batch") message = "batches of jobs (/batch) are not offered here; send each job by /run";
+  return {.status = 404, .code = "unknown_path", .message = std::move(message)};
 }
 
 Problem refused(const Accepted& accepted) {

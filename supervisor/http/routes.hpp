@@ -50,6 +50,7 @@ struct Route {
 
 struct Match {
   const Route* route = nullptr;  ///< none: 404
+  std::string_view name;         ///< the path's first part, behind /v2/{endpoint}
   std::string_view id;
   std::string_view query;
 };
@@ -64,6 +65,9 @@ std::optional<std::string_view> parameter(std::string_view query, std::string_vi
 
 /// The whole number in a text, none when it is anything else.
 std::optional<std::int64_t> whole_number(std::string_view text);
+
+/// 404, for a path that begins with `name` and is none.
+Problem unknown_path(std::string_view name);
 
 /// What the endpoint's refusal of a job is over HTTP.
 Problem refused(const Accepted& accepted);

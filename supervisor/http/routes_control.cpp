@@ -9,13 +9,13 @@ namespace {
 
 void cancel(Api& api, Exchange& exchange) {
   switch (api.endpoint.cancel(exchange.id())) {
-    case Endpoint::CancelResult::Unknown: return exchange.send(unknown_job(exchange.id()));
     case Endpoint::CancelResult::Cancelled:
       write_state(exchange.reply(), exchange.id(), to_string(Status::Cancelled));
       return exchange.send();
+    case Endpoint::CancelResult::Unknown:
     case Endpoint::CancelResult::AlreadyFinal: break;
   }
-  // It ended before: say how, instead of claiming what did not happen.
+  // It ended before, if it ever was: say how, instead of claiming what did not happen.
   api.endpoint.status(exchange.id(), [self = exchange.shared_from_this()](const JobView* view) {
     if (!self->open()) return;
     if (view == nullptr) return self->send(unknown_job(self->id()));

@@ -184,9 +184,7 @@ std::optional<Problem> Session::judge_head() {
   query_ = match.query;
   if (route_ == nullptr) {
     if (head_.method == Method::Options && head_.target == "*") return {};
-    return Problem{.status = 404,
-                   .code = "unknown_path",
-                   .message = "there is nothing at this path; try /run, /runsync, /status/{id} or /health"};
+    return unknown_path(match.name);
   }
   if (!route_->allows(head_.method)) {
     return Problem{.status = 405,
