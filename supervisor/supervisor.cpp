@@ -152,7 +152,7 @@ void Supervisor::Parts::recover() {
   queue_->set_webhooks(*webhooks_);
   auto known = journal_->recover();
   if (!known.empty()) log_.info(std::to_string(known.size()) + " jobs taken up from the journal");
-  for (const Recovered& job : known) queue_->recovered(job.job);
+  for (const Recovered& job : known) queue_->recovered(job);
   dispatcher_.recover(std::move(known), [this](RunNumber run, std::string_view child) {
     return pool_->predecessor().never_entered(run, child);
   });

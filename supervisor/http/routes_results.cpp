@@ -58,13 +58,19 @@ void status_sync(Api& api, Exchange& exchange) {
 
 void stream(Api& api, Exchange& exchange) {
   if (wants_events(exchange.head().accept)) return follow_as_events(api, exchange);
-  api.endpoint.stream(exchange.id(),
-                      [&api, self = exchange.shared_from_this()](const JobView* view, std::vector<Payload> chunks) {
-                        if (!self->open()) return;
-                        if (view == nullptr) return self->send(unknown_job(self->id()));
-                        write_stream(self->reply(), *view, chunks, api.clock.now().wall_ms);
-                        self->send();
-                      });
+  milliseconds wait{0};
+  if (auto text = parameter(exchange.query(), "wait"); text && *text != "0") {
+    auto asked = wait_time(exchange);
+    if (!asked) return;
+    wait = *asked;
+  }
+  auto seen = [&api, self = exchange.shared_from_this()](const JobView* view, std::vector<Payload> chunks) {
+    if (!self->open()) return;
+    if (view == nullptr) return self->send(unknown_job(self->id()));
+    write_stream(self->reply(), *view, chunks, api.clock.now().wall_ms);
+    self->send();
+  };
+  exchange.waits_as(api.endpoint.stream(exchange.id(), wait, std::move(seen)));
 }
 
 constexpr std::array kRoutes{

@@ -124,6 +124,7 @@ void Dispatcher::recover(std::vector<Recovered> jobs, const NeverEntered& never_
   for (Recovered& known : jobs) {
     Record& record = add(std::move(known.job));
     record.attempts = known.attempts;
+    record.chunks = known.last_chunk;
     record.checkpoint = std::move(known.checkpoint);
     if (known.outcome) {
       record.state = State::Reporting;

@@ -40,12 +40,20 @@ struct Recovered {
   std::string worker_id;           ///< of that attempt
   std::optional<Outcome> outcome;  ///< finished, but not settled: deliver it
   Payload checkpoint;              ///< the newest, or none
+  std::uint32_t last_chunk = 0;    ///< the highest number of a chunk so far; further ones go on from there
+  std::uint32_t polled = 0;        ///< chunks up to this one were given to clients that poll
 };
 
 /// What `lookup` finds of a job that has left the core.
 struct Remembered {
   Job job;
   Outcome outcome;
+};
+
+/// One piece of a streamed result.
+struct StoredChunk {
+  std::uint32_t number = 0;
+  Payload chunk;
 };
 
 /// The durable record. Each write calls back when it is as durable as configured; an error means it is not, and the
@@ -76,6 +84,19 @@ class Journal {
   }
   /// The id of the job that was accepted under an idempotency key.
   virtual void lookup_key(std::string_view, std::function<void(std::optional<std::string>)> found) { found({}); }
+  /// Chunks of a live or remembered job with numbers from `from` on, in order, as many as fit in `max_bytes` but at
+  /// least one if there is one. Sees every chunk that was called back.
+  virtual void chunks(std::string_view, std::uint32_t /*from*/, std::size_t /*max_bytes*/,
+                      std::function<void(std::vector<StoredChunk>)> found) {
+    found({});
+  }
+  /// The same, from behind `after` and behind what polled() was last told of the job.
+  virtual void unread(std::string_view, std::uint32_t /*after*/, std::size_t /*max_bytes*/,
+                      std::function<void(std::vector<StoredChunk>)> found) {
+    found({});
+  }
+  /// Chunks up to `number` were given to clients that poll. Nobody waits for it: after a crash it may be missing.
+  virtual void polled(std::string_view, std::uint32_t) {}
   /// Forgets a job and all that hangs on it.
   virtual void forget(std::string_view id) = 0;
   /// Ends a finished job's retention at `at_ms` (wall time), if that is earlier than it would end.
@@ -235,8 +256,10 @@ class Endpoint {
   virtual std::uint64_t wait(std::string_view id, milliseconds wait, Seen seen) = 0;
   /// The caller has gone away: its callback will not be called.
   virtual void stop_waiting(std::uint64_t waiter) = 0;
-  /// Unread chunks (each given once), with the job's view.
-  virtual void stream(std::string_view id, std::function<void(const JobView*, std::vector<Payload>)> seen) = 0;
+  /// Unread chunks (each given once), with the job's view. Where there are none yet and the job is not final, waits up
+  /// to `wait` for one. The returned number may be given to `stop_waiting`.
+  using Unread = std::function<void(const JobView*, std::vector<Payload>)>;
+  virtual std::uint64_t stream(std::string_view id, milliseconds wait, Unread seen) = 0;
   enum class CancelResult : std::uint8_t { Unknown, AlreadyFinal, Cancelled };
   virtual CancelResult cancel(std::string_view id) = 0;
   virtual std::size_t purge() = 0;

@@ -156,6 +156,16 @@ void MemoryJournal::chunks(std::string_view id, std::uint32_t from, std::size_t 
   found(std::move(some));
 }
 
+void MemoryJournal::unread(std::string_view id, std::uint32_t after, std::size_t max_bytes,
+                           std::function<void(std::vector<StoredChunk>)> found) {
+  if (Record* record = find(id)) after = std::max(after, record->polled);
+  chunks(id, after + 1, max_bytes, std::move(found));
+}
+
+void MemoryJournal::polled(std::string_view id, std::uint32_t number) {
+  if (Record* record = find(id)) record->polled = number;
+}
+
 void MemoryJournal::lookup_key(std::string_view key, std::function<void(std::optional<std::string>)> found) {
   auto place = ids_.find(key);
   Record* record = place != ids_.end() ? find(place->second) : nullptr;

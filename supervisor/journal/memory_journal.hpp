@@ -41,6 +41,9 @@ class MemoryJournal final : public Store {
   RunNumber next_run() const override { return next_run_; }
   void chunks(std::string_view id, std::uint32_t from, std::size_t max_bytes,
               std::function<void(std::vector<StoredChunk>)> found) override;
+  void unread(std::string_view id, std::uint32_t after, std::size_t max_bytes,
+              std::function<void(std::vector<StoredChunk>)> found) override;
+  void polled(std::string_view id, std::uint32_t number) override;
   void lookup_key(std::string_view key, std::function<void(std::optional<std::string>)> found) override;
   void expire(std::string_view id, std::int64_t at_ms) override;
   Health health() const override { return {}; }
@@ -53,6 +56,7 @@ class MemoryJournal final : public Store {
     std::optional<Remembered> remembered;  ///< once finished
     std::int64_t expires_ms = 0;
     std::map<std::uint32_t, Payload> chunks;
+    std::uint32_t polled = 0;
     std::size_t bytes = 0;  ///< of what is kept
   };
   struct Hash {

@@ -29,6 +29,7 @@ struct Operation {
     Settle,      ///< key, number: 1 if the input is not needed any more, time_ms: when it expires
     Chunk,       ///< key, number, body: Payload
     Progress,    ///< key, body: Payload
+    Polled,      ///< text: job id, number
     Checkpoint,  ///< key, body: Payload
     Forget,      ///< text: job id
     Expire,      ///< text: job id, time_ms
@@ -49,8 +50,8 @@ struct Operation {
 
 /// Nobody waits for it: it may wait a moment for company, to spare the disk a sync.
 inline bool is_lazy(Operation::Kind kind) {
-  return kind == Operation::Kind::Settle || kind == Operation::Kind::Progress || kind == Operation::Kind::Expire ||
-         kind == Operation::Kind::Forget;
+  return kind == Operation::Kind::Settle || kind == Operation::Kind::Progress || kind == Operation::Kind::Polled ||
+         kind == Operation::Kind::Expire || kind == Operation::Kind::Forget;
 }
 
 /// Must not be lost while the disk refuses: kept in memory until it does not.

@@ -1,5 +1,6 @@
 #include "supervisor/journal/reader.hpp"
 
+#include <algorithm>
 #include <iterator>
 #include <system_error>
 #include <utility>
@@ -58,6 +59,10 @@ void Reader::answer(Query& query) {
     switch (query.kind) {
       case Query::Kind::Job: query.found = queries_.find(query.id); break;
       case Query::Kind::Chunks:
+        query.chunks = queries_.chunks(query.id, query.now_ms, query.from, query.max_bytes);
+        break;
+      case Query::Kind::Unread:
+        query.from = std::max(query.from, queries_.polled(query.id) + 1);
         query.chunks = queries_.chunks(query.id, query.now_ms, query.from, query.max_bytes);
         break;
       case Query::Kind::IdempotencyKey: query.found_id = queries_.id_of(query.id, query.now_ms); break;

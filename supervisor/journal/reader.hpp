@@ -21,7 +21,7 @@ class Reader {
  public:
   /// A question about one job. It comes back with its answer.
   struct Query {
-    enum class Kind : std::uint8_t { Job, Chunks, IdempotencyKey };
+    enum class Kind : std::uint8_t { Job, Chunks, Unread, IdempotencyKey };
     Kind kind = Kind::Job;
     std::string id;           ///< or the idempotency key
     std::int64_t now_ms = 0;  ///< what has expired by then is not found

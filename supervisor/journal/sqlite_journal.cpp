@@ -247,6 +247,14 @@ void SqliteJournal::checkpoint(const Job& job, RunNumber run, Payload data, Writ
   push(std::move(operation), bytes);
 }
 
+void SqliteJournal::polled(std::string_view id, std::uint32_t number) {
+  Operation operation;
+  operation.kind = Operation::Kind::Polled;
+  operation.number = number;
+  operation.text = id;
+  push(std::move(operation), 0);
+}
+
 void SqliteJournal::forget(std::string_view id) {
   if (auto place = live_.find(id); place != live_.end()) live_.erase(place);
   if (auto place = unsaved_.find(id); place != unsaved_.end()) unsaved_.erase(place);
@@ -312,10 +320,20 @@ std::optional<Remembered> SqliteJournal::remembered(Reader::Query& query, const 
 
 void SqliteJournal::chunks(std::string_view id, std::uint32_t from, std::size_t max_bytes,
                            std::function<void(std::vector<StoredChunk>)> callback) {
+  ask_chunks(Reader::Query::Kind::Chunks, id, from, max_bytes, std::move(callback));
+}
+
+void SqliteJournal::unread(std::string_view id, std::uint32_t after, std::size_t max_bytes,
+                           std::function<void(std::vector<StoredChunk>)> callback) {
+  ask_chunks(Reader::Query::Kind::Unread, id, after + 1, max_bytes, std::move(callback));
+}
+
+void SqliteJournal::ask_chunks(Reader::Query::Kind kind, std::string_view id, std::uint32_t from, std::size_t max_bytes,
+                               std::function<void(std::vector<StoredChunk>)> callback) {
   Reader::Query query;
+  query.kind = kind;
   query.id = id;
   query.now_ms = options_.wall_ms();
-  query.kind = Reader::Query::Kind::Chunks;
   query.from = from;
   query.max_bytes = max_bytes;
   query.answered = [callback = std::move(callback)](Reader::Query& answered) { callback(std::move(answered.chunks)); };

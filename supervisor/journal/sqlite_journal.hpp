@@ -45,6 +45,9 @@ class SqliteJournal final : public Store {
   RunNumber next_run() const override { return next_run_; }
   void chunks(std::string_view id, std::uint32_t from, std::size_t max_bytes,
               std::function<void(std::vector<StoredChunk>)> found) override;
+  void unread(std::string_view id, std::uint32_t after, std::size_t max_bytes,
+              std::function<void(std::vector<StoredChunk>)> found) override;
+  void polled(std::string_view id, std::uint32_t number) override;
   void lookup_key(std::string_view key, std::function<void(std::optional<std::string>)> found) override;
   void expire(std::string_view id, std::int64_t at_ms) override;
   Health health() const override { return health_; }
@@ -73,6 +76,8 @@ class SqliteJournal final : public Store {
   std::error_code refusal(const Live* live, RunNumber run) const;
   void push(Operation operation, std::size_t bytes);
   void look_up(std::string_view id, std::int64_t now_ms, std::function<void(std::optional<Remembered>)> found);
+  void ask_chunks(Reader::Query::Kind kind, std::string_view id, std::uint32_t from, std::size_t max_bytes,
+                  std::function<void(std::vector<StoredChunk>)> callback);
   void complete(Operation& operation, bool kept);
   void notify();
 

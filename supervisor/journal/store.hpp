@@ -56,12 +56,6 @@ struct Health {
   std::size_t unsaved = 0;  ///< writes kept in memory until the disk takes them, finished results among them
 };
 
-/// One piece of a streamed result.
-struct StoredChunk {
-  std::uint32_t number = 0;
-  Payload chunk;
-};
-
 inline constexpr std::uint32_t kMaxChunks = (1u << 24) - 1;  ///< the highest chunk number of a job
 
 /// A Journal with what its owner needs besides. One thread, the event loop's, makes all calls.
@@ -76,6 +70,7 @@ inline constexpr std::uint32_t kMaxChunks = (1u << 24) - 1;  ///< the highest ch
 ///    not safe *yet*: the journal keeps it and goes on trying. It may be delivered meanwhile.
 ///  - start, chunk, checkpoint: an error means that it was not written and will not be.
 ///  - requeue, settle, forget, progress: reported by nobody, kept like a finish while the disk refuses (progress is not).
+///  - polled: likewise, but dropped while the disk refuses, as progress is.
 ///  - lookup sees every finish that was called back.
 class Store : public Journal {
  public:
@@ -85,10 +80,6 @@ class Store : public Journal {
   virtual std::vector<Recovered> recover() = 0;
   /// The first run number that no attempt in this state directory has ever had; count up from it.
   virtual RunNumber next_run() const = 0;
-  /// Chunks of a live or remembered job with numbers from `from` on, in order, as many as fit in `max_bytes` but at
-  /// least one if there is one.
-  virtual void chunks(std::string_view id, std::uint32_t from, std::size_t max_bytes,
-                      std::function<void(std::vector<StoredChunk>)> found) = 0;
   /// The id of the live or remembered job that was accepted under an idempotency key. Sees every acceptance that was
   /// called back.
   virtual void lookup_key(std::string_view key, std::function<void(std::optional<std::string>)> found) = 0;

@@ -11,6 +11,7 @@
 #include "supervisor/journal/tables.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -26,6 +27,14 @@ constexpr std::int64_t kRefreshWorker = 1;           // outcomes.flags
 constexpr int kChunksPerSweep = 2'000;
 
 std::int64_t slot(JobKey key, std::uint32_t number) { return key * (std::int64_t{kMaxChunks} + 1) + number; }
+
+/// Numbers of chunks begin with 1; in the slot of number 0 stands up to which one clients that poll were given them.
+std::string polled_text(std::uint32_t number) { return std::to_string(number); }
+std::uint32_t read_polled(std::string_view text) {
+  std::uint32_t number = 0;
+  std::from_chars(text.data(), text.data() + text.size(), number);
+  return number;
+}
 
 Payload payload(std::string_view bytes) { return bytes.empty() ? Payload() : Payload::of(std::string(bytes)); }
 
@@ -87,6 +96,11 @@ Tables::Tables(Connection& c)
           "finished_ms, execution_ms, expires_ms, error, output) "
           "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"),
       insert_chunk_(c, "INSERT OR IGNORE INTO chunks (slot, chunk) VALUES (?1, ?2)"),
+      put_polled_(c, "INSERT OR REPLACE INTO chunks (slot, chunk) VALUES (?1, ?2)"),
+      keep_last_(c,
+                 "INSERT OR REPLACE INTO chunks (slot, chunk) "
+                 "SELECT ?1, CAST(CAST(max(slot) - ?1 AS TEXT) AS BLOB) FROM chunks "
+                 "WHERE slot BETWEEN ?1 + 1 AND ?2 HAVING max(slot) IS NOT NULL"),
       put_progress_(c, "INSERT OR REPLACE INTO progress (key, value) VALUES (?1, ?2)"),
       put_checkpoint_(c, "INSERT OR REPLACE INTO checkpoints (key, data) VALUES (?1, ?2)"),
       start_(c, "UPDATE open SET attempts = ?2, run = ?3, worker_id = ?4, started_ms = ?5 WHERE key = ?1"),
@@ -127,9 +141,7 @@ std::error_code Tables::apply(const Operation& operation, std::int64_t now_ms) {
   switch (operation.kind) {
     case Kind::Accept: return accept(operation, now_ms);
     case Kind::Start:
-      // What an earlier attempt streamed is no part of this one's result.
-      if ((operation.attached & kChunks) != 0)
-        delete_chunks_.bind(1, slot(key, 0)).bind(2, slot(key, kMaxChunks)).run();
+      if ((operation.attached & kChunks) != 0) drop_stream(key);
       start_.bind(1, key).bind(2, operation.number).bind(3, static_cast<std::int64_t>(operation.run));
       start_.bind(4, operation.text).bind(5, operation.time_ms).run();
       if (connection_.changes() == 0) return Fault::UnknownJob;  // its acceptance, in the same breath, was refused
@@ -153,6 +165,7 @@ std::error_code Tables::apply(const Operation& operation, std::int64_t now_ms) {
     case Kind::Progress:
       put_progress_.bind(1, key).bind_blob(2, std::get<Payload>(operation.body).bytes()).run();
       break;
+    case Kind::Polled: put_polled(operation); break;
     case Kind::Checkpoint:
       put_checkpoint_.bind(1, key).bind_blob(2, std::get<Payload>(operation.body).bytes()).run();
       break;
@@ -226,6 +239,22 @@ void Tables::finish(const Operation& operation) {
   if ((operation.attached & kProgress) != 0) run_with_key(delete_progress_, key);
 }
 
+/// What an earlier attempt streamed is no part of this one's result. Its last number is kept as if it had been read: the
+/// numbers of this attempt go on from there.
+void Tables::drop_stream(JobKey key) {
+  std::int64_t last = slot(key, kMaxChunks);
+  keep_last_.bind(1, slot(key, 0)).bind(2, last).run();
+  delete_chunks_.bind(1, slot(key, 1)).bind(2, last).run();
+}
+
+void Tables::put_polled(const Operation& operation) {
+  find_.bind(1, operation.text);
+  bool known = find_.step();
+  JobKey key = known ? find_.number(0) : 0;
+  find_.reset();
+  if (known) put_polled_.bind(1, slot(key, 0)).bind_blob(2, polled_text(operation.number)).run();
+}
+
 void Tables::forget(const Operation& operation) {
   find_.bind(1, operation.text);
   bool known = find_.step();
@@ -285,11 +314,14 @@ void Tables::reserve_runs(RunNumber next) { reserve_.bind(1, static_cast<std::in
 
 std::vector<OpenJob> read_open_jobs(Connection& connection) {
   Statement row(connection, "SELECT " + kJobColumns + ", " + kOutcomeColumns +
-                                ", o.key, o.attempts, o.run, o.worker_id, o.started_ms, e.extra, c.data "
+                                ", o.key, o.attempts, o.run, o.worker_id, o.started_ms, e.extra, c.data, "
+                                "(SELECT max(slot) FROM chunks WHERE slot BETWEEN o.key * ?1 AND o.key * ?1 + ?1 - 1), "
+                                "(SELECT chunk FROM chunks WHERE slot = o.key * ?1) "
                                 "FROM open o JOIN jobs j ON j.key = o.key LEFT JOIN outcomes r ON r.key = o.key "
                                 "LEFT JOIN extras e ON e.key = o.key LEFT JOIN checkpoints c ON c.key = o.key "
                                 "ORDER BY o.key");
   constexpr int kRest = kJobWidth + kOutcomeWidth;
+  row.bind(1, slot(1, 0));
   std::vector<OpenJob> jobs;
   while (row.step()) {
     OpenJob& open = jobs.emplace_back();
@@ -303,6 +335,10 @@ std::vector<OpenJob> read_open_jobs(Connection& connection) {
     open.recovered.started_ms = row.number(kRest + 4);
     open.recovered.job.extra = payload(row.bytes(kRest + 5));
     open.recovered.checkpoint = payload(row.bytes(kRest + 6));
+    open.recovered.polled = read_polled(row.bytes(kRest + 8));
+    if (!row.is_null(kRest + 7))
+      open.recovered.last_chunk = static_cast<std::uint32_t>(row.number(kRest + 7) - slot(open.key, 0));
+    open.recovered.last_chunk = std::max(open.recovered.last_chunk, open.recovered.polled);
   }
   return jobs;
 }
@@ -316,7 +352,8 @@ Queries::Queries(Connection& c)
       id_of_(c,
              "SELECT j.id FROM jobs j LEFT JOIN outcomes r ON r.key = j.key WHERE j.idempotency_key = ?1 AND ?1 <> '' "
              "AND (r.expires_ms IS NULL OR r.expires_ms > ?2)"),
-      chunks_(c, "SELECT slot, chunk FROM chunks WHERE slot BETWEEN ?1 AND ?2 ORDER BY slot") {}
+      chunks_(c, "SELECT slot, chunk FROM chunks WHERE slot BETWEEN ?1 AND ?2 ORDER BY slot"),
+      polled_(c, "SELECT chunk FROM chunks WHERE slot = ?2 * (SELECT key FROM jobs WHERE id = ?1)") {}
 
 std::optional<Queries::Found> Queries::find(std::string_view id) {
   std::optional<Found> found;
@@ -344,7 +381,7 @@ std::vector<StoredChunk> Queries::chunks(std::string_view id, std::int64_t now_m
   key_.reset();
   if (!known) return found;
   std::size_t bytes = 0;
-  chunks_.bind(1, slot(key, from)).bind(2, slot(key, kMaxChunks));
+  chunks_.bind(1, slot(key, std::max(from, 1U))).bind(2, slot(key, kMaxChunks));
   while (chunks_.step()) {
     std::string_view chunk = chunks_.bytes(1);
     bytes += chunk.size();
@@ -353,6 +390,13 @@ std::vector<StoredChunk> Queries::chunks(std::string_view id, std::int64_t now_m
   }
   chunks_.reset();
   return found;
+}
+
+std::uint32_t Queries::polled(std::string_view id) {
+  std::uint32_t number = 0;
+  if (polled_.bind(1, id).bind(2, slot(1, 0)).step()) number = read_polled(polled_.bytes(0));
+  polled_.reset();
+  return number;
 }
 
 }  // namespace bulkhead::journal

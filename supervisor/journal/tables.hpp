@@ -36,13 +36,16 @@ class Tables {
   std::error_code make_room(const Job& job, std::int64_t now_ms);
   bool is_open(JobKey key);
   void finish(const Operation& operation);
+  void drop_stream(JobKey key);
+  void put_polled(const Operation& operation);
   void forget(const Operation& operation);
   /// True if the whole job is gone; false if it had so many chunks that some are left.
   bool purge(JobKey key, int chunk_limit);
   void run_with_key(Statement& statement, JobKey key) { statement.bind(1, key).run(); }
 
   Connection& connection_;
-  Statement insert_job_, insert_open_, insert_extra_, insert_outcome_, insert_chunk_, put_progress_, put_checkpoint_;
+  Statement insert_job_, insert_open_, insert_extra_, insert_outcome_, insert_chunk_, put_polled_, keep_last_,
+      put_progress_, put_checkpoint_;
   Statement start_, requeue_, settle_, drop_input_, is_open_, expire_, reserve_, find_, find_idempotent_, doom_;
   Statement delete_job_, delete_open_, delete_outcome_, delete_extra_, delete_checkpoint_, delete_progress_;
   Statement delete_chunks_, some_chunk_, expired_, next_expiry_;
@@ -73,9 +76,11 @@ class Queries {
   std::optional<std::string> id_of(std::string_view idempotency_key, std::int64_t now_ms);
   /// None of an expired job.
   std::vector<StoredChunk> chunks(std::string_view id, std::int64_t now_ms, std::uint32_t from, std::size_t max_bytes);
+  /// Up to which chunk clients that poll were given a job's, as far as it was noted.
+  std::uint32_t polled(std::string_view id);
 
  private:
-  Statement find_, key_, id_of_, chunks_;
+  Statement find_, key_, id_of_, chunks_, polled_;
 };
 
 }  // namespace bulkhead::journal

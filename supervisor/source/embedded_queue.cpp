@@ -19,6 +19,13 @@ namespace bulkhead {
 
 namespace intrusive = boost::intrusive;
 
+namespace {
+
+/// Bytes of chunks told to a follower at once; it comes back for the rest.
+constexpr std::size_t kAtOnce = 1 << 20;
+
+}  // namespace
+
 struct EmbeddedQueue::Entry : Deadlined, intrusive::list_base_hook<> {
   std::string id;
   std::string key;  ///< idempotency
@@ -32,10 +39,10 @@ struct EmbeddedQueue::Entry : Deadlined, intrusive::list_base_hook<> {
   Payload output, error;
   std::optional<milliseconds> ttl;  ///< a client's wish for a shorter retention
 
-  std::deque<Payload> chunks;  ///< the last one has number last_chunk
-  std::uint32_t last_chunk = 0;
-  std::uint32_t polled = 0;  ///< chunks up to this one were given to polls
-  std::uint32_t read = 0;    ///< … or to followers who came back
+  std::deque<Payload> chunks;    ///< the last one has number last_chunk
+  std::uint32_t last_chunk = 0;  ///< what is before the chunks here may be in the journal
+  std::uint32_t polled = 0;      ///< chunks up to this one were given to polls
+  std::uint32_t read = 0;        ///< … or to followers who came back
   std::size_t chunk_bytes = 0;
 
   std::vector<std::function<void()>> slowed;            ///< chunks whose handler waits for a reader
@@ -57,6 +64,7 @@ struct EmbeddedQueue::Waiter : Deadlined {
   Entry* entry = nullptr;
   Seen seen;                                           ///< waits for the end
   std::function<void(const JobView*, News)> followed;  ///< or for news
+  Unread polled;                                       ///< or for a chunk
   Position known;
 };
 
@@ -67,7 +75,8 @@ EmbeddedQueue::EmbeddedQueue(EmbeddedQueueOptions options, const Clock& clock, I
       intake_(intake),
       journal_(journal),
       health_(std::move(health)),
-      live_(std::make_unique<LiveEntries>()) {}
+      live_(std::make_unique<LiveEntries>()),
+      stored_(journal, options.stream_bytes_max) {}
 
 EmbeddedQueue::~EmbeddedQueue() { live_->clear(); }
 
@@ -99,8 +108,12 @@ void EmbeddedQueue::erase(Entry& entry) {
   entries_.erase(found);
 }
 
-void EmbeddedQueue::recovered(const Job& job) {
-  if (!find(job.id)) add(job).accepted = true;
+void EmbeddedQueue::recovered(const Recovered& known) {
+  if (find(known.job.id)) return;
+  Entry& entry = add(known.job);
+  entry.accepted = true;
+  entry.last_chunk = entry.read = known.last_chunk;
+  entry.polled = known.polled;
 }
 
 // ---- clients submit ------------------------------------------------------------------------------------------------
@@ -221,50 +234,76 @@ void EmbeddedQueue::status(std::string_view id, Seen seen) {
   seen(&view);
 }
 
+EmbeddedQueue::Waiter& EmbeddedQueue::add_waiter(Entry& entry, std::optional<milliseconds> wait) {
+  auto added = std::make_unique<Waiter>();
+  Waiter& waiter = *added;
+  waiter.number = ++last_waiter_;
+  waiter.entry = &entry;
+  entry.waiters.push_back(waiter.number);
+  waiters_.emplace(waiter.number, std::move(added));
+  if (wait) {
+    waiting_.set(waiter, clock_.now().mono + *wait);
+    if (waiter.heap_place == 0 && alarm_) alarm_();
+  }
+  return waiter;
+}
+
 std::uint64_t EmbeddedQueue::wait(std::string_view id, milliseconds wait, Seen seen) {
   Entry* entry = find(id);
   if (!entry || is_final(entry->status)) {
     status(id, std::move(seen));
     return 0;
   }
-  auto waiter = std::make_unique<Waiter>();
-  waiter->number = ++last_waiter_;
-  waiter->entry = entry;
-  waiter->seen = std::move(seen);
-  entry->waiters.push_back(waiter->number);
-  waiting_.set(*waiter, clock_.now().mono + wait);
-  bool first = waiter->heap_place == 0;
-  waiters_.emplace(waiter->number, std::move(waiter));
-  if (first && alarm_) alarm_();
-  return last_waiter_;
+  Waiter& waiter = add_waiter(*entry, wait);
+  waiter.seen = std::move(seen);
+  return waiter.number;
 }
 
 std::uint64_t EmbeddedQueue::follow(std::string_view id, Position known,
                                     std::function<void(const JobView*, News)> seen) {
   Entry* entry = find(id);
   if (!entry) {
-    look_up(id, [known, seen = std::move(seen)](const JobView* view) { seen(view, {{}, known}); });
+    stored_.follow(id, known, std::move(seen));
     return 0;
   }
   entry->read = std::max(entry->read, std::min(known.chunk, entry->last_chunk));
   make_room(*entry);
+  if (known.chunk + 1 < entry->first_chunk()) {
+    follow_stored(*entry, known, std::move(seen));
+    return 0;
+  }
   if (is_final(entry->status) || known.chunk < entry->last_chunk || known.change < entry->changes) {
     JobView view = entry->view();
     seen(&view, news(*entry, known));
     return 0;
   }
-  auto waiter = std::make_unique<Waiter>();
-  waiter->number = ++last_waiter_;
-  waiter->entry = entry;
-  waiter->followed = std::move(seen);
-  waiter->known = known;
-  entry->waiters.push_back(waiter->number);
-  waiters_.emplace(waiter->number, std::move(waiter));
-  return last_waiter_;
+  Waiter& waiter = add_waiter(*entry, {});
+  waiter.followed = std::move(seen);
+  waiter.known = known;
+  return waiter.number;
+}
+
+/// What is before the chunks in memory, from the journal. Of a lost attempt there may be nothing left: then the memory's.
+void EmbeddedQueue::follow_stored(Entry& entry, Position known, std::function<void(const JobView*, News)> seen) {
+  std::string id = entry.id;
+  std::uint32_t end = entry.first_chunk();
+  journal_.chunks(id, known.chunk + 1, kAtOnce,
+                  [this, id, end, known, seen = std::move(seen)](std::vector<StoredChunk> stored) {
+                    Entry* now = find(id);
+                    if (!now) return stored_.follow(id, known, seen);
+                    News told{{}, known};
+                    for (StoredChunk& chunk : stored) {
+                      if (chunk.number >= end) break;
+                      told.position.chunk = chunk.number;
+                      told.chunks.push_back(std::move(chunk.chunk));
+                    }
+                    if (told.chunks.empty()) told = news(*now, {end - 1, known.change});
+                    JobView view = now->view();
+                    seen(&view, std::move(told));
+                  });
 }
 
 EmbeddedQueue::News EmbeddedQueue::news(const Entry& entry, Position known) const {
-  constexpr std::size_t kAtOnce = 1 << 20;  // bytes; the caller comes back for the rest
   News news;
   std::uint32_t number = std::max(known.chunk + 1, entry.first_chunk());
   news.position = {known.chunk, entry.changes};
@@ -285,15 +324,49 @@ void EmbeddedQueue::stop_waiting(std::uint64_t number) {
   waiters_.erase(found);
 }
 
-void EmbeddedQueue::stream(std::string_view id, std::function<void(const JobView*, std::vector<Payload>)> seen) {
+std::uint64_t EmbeddedQueue::stream(std::string_view id, milliseconds wait, Unread seen) {
   Entry* entry = find(id);
-  if (!entry) return look_up(id, [seen = std::move(seen)](const JobView* view) { seen(view, {}); });
-  std::uint32_t from = std::max(entry->polled + 1, entry->first_chunk());
-  std::vector<Payload> unread(entry->chunks.begin() + (from - entry->first_chunk()), entry->chunks.end());
-  entry->polled = entry->read = entry->last_chunk;
-  JobView view = entry->view();
-  auto slowed = std::exchange(entry->slowed, {});
-  make_room(*entry);
+  if (!entry) {
+    stored_.poll(id, std::move(seen));
+    return 0;
+  }
+  if (entry->polled + 1 < entry->first_chunk()) {
+    poll_stored(*entry, std::move(seen));
+    return 0;
+  }
+  if (is_final(entry->status) || entry->polled < entry->last_chunk || wait <= milliseconds(0)) {
+    give_unread(*entry, {}, seen);
+    return 0;
+  }
+  Waiter& waiter = add_waiter(*entry, wait);
+  waiter.polled = std::move(seen);
+  return waiter.number;
+}
+
+/// What is before the chunks in memory, from the journal. It counts as given from here on, so that nobody gets it twice.
+void EmbeddedQueue::poll_stored(Entry& entry, Unread seen) {
+  std::string id = entry.id;
+  std::uint32_t from = std::exchange(entry.polled, entry.first_chunk() - 1) + 1;
+  std::uint32_t end = entry.first_chunk();
+  journal_.chunks(id, from, options_.stream_bytes_max,
+                  [this, id, end, seen = std::move(seen)](std::vector<StoredChunk> stored) {
+                    std::vector<Payload> unread;
+                    for (StoredChunk& chunk : stored)
+                      if (chunk.number < end) unread.push_back(std::move(chunk.chunk));
+                    if (Entry* now = find(id)) return give_unread(*now, std::move(unread), seen);
+                    look_up(id, [seen, unread = std::move(unread)](const JobView* view) { seen(view, unread); });
+                  });
+}
+
+/// Gives what no poll has had yet, behind `unread`.
+void EmbeddedQueue::give_unread(Entry& entry, std::vector<Payload> unread, const Unread& seen) {
+  std::uint32_t from = std::max(entry.polled + 1, entry.first_chunk());
+  unread.insert(unread.end(), entry.chunks.begin() + (from - entry.first_chunk()), entry.chunks.end());
+  entry.polled = entry.read = entry.last_chunk;
+  if (!unread.empty()) journal_.polled(entry.id, entry.polled);
+  JobView view = entry.view();
+  auto slowed = std::exchange(entry.slowed, {});
+  make_room(entry);
   seen(&view, std::move(unread));
   for (auto& taken : slowed) taken();
 }
@@ -388,13 +461,15 @@ void EmbeddedQueue::changed(Entry& entry) {
   if (!entry.waiters.empty()) wake(entry);
 }
 
-/// Calls who waits for what has happened: followers at any news, the others at the end. One that is called may make
-/// another stop waiting, who must then not be called any more.
+/// Calls who waits for what has happened: followers at any news, the first of the polls at a chunk, all others at the
+/// end. One that is called may make another stop waiting, who must then not be called any more.
 void EmbeddedQueue::wake(Entry& entry) {
   bool final = is_final(entry.status);
+  bool unread = entry.polled < entry.last_chunk;
   std::vector<std::uint64_t> due;
   std::erase_if(entry.waiters, [&](std::uint64_t number) {
-    bool wanted = final || waiters_.at(number)->followed;
+    const Waiter& waiter = *waiters_.at(number);
+    bool wanted = final || waiter.followed || (waiter.polled && std::exchange(unread, false));
     if (wanted) due.push_back(number);
     return wanted;
   });
@@ -405,7 +480,9 @@ void EmbeddedQueue::wake(Entry& entry) {
     auto waiter = std::move(found->second);
     waiting_.clear(*waiter);
     waiters_.erase(found);
-    if (waiter->followed)
+    if (waiter->polled)
+      give_unread(entry, {}, waiter->polled);
+    else if (waiter->followed)
       waiter->followed(&view, news(entry, waiter->known));
     else
       waiter->seen(&view);
@@ -456,6 +533,7 @@ void EmbeddedQueue::drop(const Kept& kept) {
 }
 
 void EmbeddedQueue::drop_now(Entry& entry) {
+  if (entry.last_chunk != 0) stored_.note(entry.id, entry.polled);
   kept_bytes_ -= std::min(kept_bytes_, entry.bytes());
   erase(entry);
 }
@@ -475,6 +553,10 @@ void EmbeddedQueue::tick() {
     auto waiter = std::move(found->second);
     waiters_.erase(found);
     std::erase(waiter->entry->waiters, waiter->number);
+    if (waiter->polled) {
+      give_unread(*waiter->entry, {}, waiter->polled);
+      continue;
+    }
     JobView view = waiter->entry->view();
     waiter->seen(&view);
   }

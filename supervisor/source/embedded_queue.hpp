@@ -9,6 +9,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -16,6 +17,7 @@
 
 #include "supervisor/job/deadlines.hpp"
 #include "supervisor/job/ports.hpp"
+#include "supervisor/source/stored_streams.hpp"
 
 namespace bulkhead {
 
@@ -41,7 +43,7 @@ class EmbeddedQueue final : public Source, public Endpoint {
   void set_webhooks(Webhooks& webhooks) { webhooks_ = &webhooks; }
 
   /// A job that was here before the supervisor started.
-  void recovered(const Job& job);
+  void recovered(const Recovered& known);
 
   /// Called when wake_at() may have become earlier.
   void set_alarm(std::function<void()> alarm) { alarm_ = std::move(alarm); }
@@ -54,7 +56,7 @@ class EmbeddedQueue final : public Source, public Endpoint {
   void status(std::string_view id, Seen seen) override;
   std::uint64_t wait(std::string_view id, milliseconds wait, Seen seen) override;
   void stop_waiting(std::uint64_t waiter) override;
-  void stream(std::string_view id, std::function<void(const JobView*, std::vector<Payload>)> seen) override;
+  std::uint64_t stream(std::string_view id, milliseconds wait, Unread seen) override;
   CancelResult cancel(std::string_view id) override;
   std::size_t purge() override;
   HealthView health() const override;
@@ -90,6 +92,10 @@ class EmbeddedQueue final : public Source, public Endpoint {
   void show_cancelled(std::string_view id);
   void changed(Entry& entry);
   void finish(Entry& entry);
+  Waiter& add_waiter(Entry& entry, std::optional<milliseconds> wait);
+  void poll_stored(Entry& entry, Unread seen);
+  void give_unread(Entry& entry, std::vector<Payload> unread, const Unread& seen);
+  void follow_stored(Entry& entry, Position known, std::function<void(const JobView*, News)> seen);
   News news(const Entry& entry, Position known) const;
   void make_room(Entry& entry);
   void wake(Entry& entry);
@@ -112,6 +118,7 @@ class EmbeddedQueue final : public Source, public Endpoint {
   Deadlines<Waiter> waiting_;
   std::deque<Kept> kept_async_, kept_sync_;  ///< finished, in the order their retention ends
   std::size_t kept_bytes_ = 0;
+  StoredStreams stored_;
   Deadlines<Entry> shortened_;  ///< finished entries whose retention a client shortened
   std::uint64_t last_waiter_ = 0;
   std::uint64_t born_ = 0;

@@ -173,11 +173,16 @@ class FakeEndpoint final : public Endpoint {
     seen(views);
   }
 
-  void stream(std::string_view id, std::function<void(const JobView*, std::vector<Payload>)> seen) override {
+  std::uint64_t stream(std::string_view id, milliseconds wait, Unread seen) override {
+    waits.push_back(wait);
     auto entry = entries.find(id);
-    if (entry == entries.end()) return seen(nullptr, {});
+    if (entry == entries.end()) {
+      seen(nullptr, {});
+      return 0;
+    }
     JobView view = view_of(entry->second);
     seen(&view, std::exchange(entry->second.chunks, {}));
+    return 0;
   }
 
   CancelResult cancel(std::string_view id) override {

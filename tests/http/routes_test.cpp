@@ -221,6 +221,25 @@ TEST_F(Routes, StreamGivesEachChunkOnceAndTheRestWithTheEnd) {
                                                 R"("status":"COMPLETED","workerId":"w-1","stream":[{"output":3}]})");
 }
 
+TEST_F(Routes, StreamWaitsWhenItIsAskedTo) {
+  std::string id = queued();
+  for (const char* query : {"", "?wait=0", "?wait=5000", "?wait=1", "?wait=999999999"})
+    client.get("/stream/" + id + query);
+  std::vector<milliseconds> expected{milliseconds(0), milliseconds(0), milliseconds(5'000), milliseconds(1'000),
+                                     milliseconds(300'000)};
+  EXPECT_EQ(rig.on_thread([&] { return rig.endpoint.waits; }), expected);
+  EXPECT_EQ(client.get("/stream/" + id + "?wait=soon").status, 400);
+}
+
+TEST_F(Routes, BatchesAreNotOffered) {
+  for (const char* path : {"/batch", "/v2/abc/batch", "/v2/abc/batch/x/requests", "/batch/x/finalize"}) {
+    Response response = client.post(path, "[]");
+    EXPECT_EQ(response.status, 404) << path;
+    EXPECT_NE(response.body.find("/batch"), std::string::npos) << path;
+    EXPECT_NE(response.body.find("/run"), std::string::npos) << path;
+  }
+}
+
 TEST_F(Routes, CancelSaysWhatIsTrue) {
   std::string id = queued();
   EXPECT_EQ(shape(client.post("/cancel/" + id, "")), R"({"id":"ID","status":"CANCELLED"})");

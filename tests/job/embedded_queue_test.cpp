@@ -43,7 +43,7 @@ class EmbeddedQueueTest : public ::testing::Test {
   }
   std::vector<std::string> poll(std::string_view id) {
     std::vector<std::string> chunks;
-    queue->stream(id, [&](const JobView*, std::vector<Payload> unread) {
+    queue->stream(id, 0ms, [&](const JobView*, std::vector<Payload> unread) {
       for (auto& chunk : unread) chunks.emplace_back(chunk.bytes());
     });
     return chunks;
@@ -125,6 +125,77 @@ TEST_F(EmbeddedQueueTest, EachChunkIsGivenOnceAndUnreadOnesStopTheHandler) {
   dispatcher.chunk(1, 3, Payload::of("3"));
   dispatcher.succeeded(1, 4, Payload::of("[]"), 1ms, false);
   EXPECT_EQ(poll("a"), std::vector<std::string>{"3"});
+}
+
+TEST_F(EmbeddedQueueTest, APollMayWaitForAChunkOrTheEnd) {
+  dispatcher.ready(1, "w0.1", 1, 0);
+  submit(make_job("a"));
+  std::vector<std::string> answers;
+  auto wait = [&](milliseconds time) {
+    return queue->stream("a", time, [&](const JobView* view, std::vector<Payload> unread) {
+      std::string answer(to_string(view->status));
+      for (auto& chunk : unread) answer.append(" ").append(chunk.bytes());
+      answers.push_back(answer);
+    });
+  };
+  wait(5s);
+  wait(5s);
+  EXPECT_TRUE(answers.empty());
+  dispatcher.chunk(1, 1, Payload::of("1"));
+  EXPECT_EQ(answers, std::vector<std::string>{"IN_PROGRESS 1"}) << "the second waits on: each chunk once";
+  clock.advance(5s);
+  EXPECT_EQ(queue->wake_at(), clock.now().mono);
+  queue->tick();
+  EXPECT_EQ(answers.back(), "IN_PROGRESS");
+  queue->stop_waiting(wait(5s));
+  wait(5s);
+  EXPECT_EQ(answers.size(), 2u);
+  dispatcher.succeeded(1, 2, Payload::of("[]"), 1ms, false);
+  EXPECT_EQ(answers.size(), 3u);
+  EXPECT_EQ(answers.back(), "COMPLETED");
+  EXPECT_EQ(wait(5s), 0u);
+  EXPECT_EQ(answers.size(), 4u) << "what is over is not waited for";
+}
+
+TEST_F(EmbeddedQueueTest, AfterARestartPollsGoOnWhereTheyWere) {
+  Recovered known{.job = make_job("a", 2), .attempts = 1, .run = 1, .last_chunk = 3, .polled = 1};
+  journal.stored["a"] = {{1, Payload::of("1")}, {2, Payload::of("2")}, {3, Payload::of("3")}};
+  queue->recovered(known);
+  std::vector<Recovered> all;
+  all.push_back(std::move(known));
+  dispatcher.recover(std::move(all));
+  EXPECT_EQ(poll("a"), (std::vector<std::string>{"2", "3"}));
+  EXPECT_EQ(journal.positions["a"], 3u);
+  EXPECT_TRUE(poll("a").empty());
+  clock.advance(1min);
+  dispatcher.tick();
+  dispatcher.ready(1, "w0.1", 1, 0);
+  ASSERT_EQ(status("a"), Status::InProgress);
+  dispatcher.chunk(1, 1, Payload::of("\"anew\""));
+  EXPECT_EQ(journal.lines.back(), "chunk a 4") << "numbers go on: a follower's last one is never another chunk's";
+  EXPECT_EQ(poll("a"), std::vector<std::string>{"\"anew\""});
+}
+
+TEST_F(EmbeddedQueueTest, StreamsOfForgottenJobsAreReadFromTheJournal) {
+  journal.remembered.emplace("a", Remembered{make_job("a"), Outcome{.status = Status::Completed}});
+  journal.stored["a"] = {{1, Payload::of("1")}, {2, Payload::of("2")}, {3, Payload::of("3")}};
+  journal.positions["a"] = 1;
+  Endpoint::Position position{1, 0};
+  std::vector<std::string> followed;
+  auto follow = [&] {
+    queue->follow("a", position, [&](const JobView* view, Endpoint::News news) {
+      EXPECT_EQ(view->status, Status::Completed);
+      for (auto& chunk : news.chunks) followed.emplace_back(chunk.bytes());
+      position = news.position;
+    });
+  };
+  follow();
+  follow();
+  EXPECT_EQ(followed, (std::vector<std::string>{"2", "3"}));
+  EXPECT_EQ(position.chunk, 3u);
+  EXPECT_EQ(poll("a"), (std::vector<std::string>{"2", "3"}));
+  journal.positions.clear();  // not yet on the disk
+  EXPECT_TRUE(poll("a").empty());
 }
 
 TEST_F(EmbeddedQueueTest, ResultsAreKeptForTheirRetentionThenLookedUp) {

@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <utility>
@@ -35,6 +36,8 @@ class FakeJournal final : public Journal {
   std::vector<Written> waiting;
   std::map<std::string, Remembered, std::less<>> remembered;
   std::map<std::string, std::string, std::less<>> keys;  ///< idempotency key -> id
+  std::map<std::string, std::vector<StoredChunk>, std::less<>> stored;
+  std::map<std::string, std::uint32_t, std::less<>> positions;  ///< of polls
 
   /// Answers all that waits.
   void flush() {
@@ -73,6 +76,20 @@ class FakeJournal final : public Journal {
     auto known = keys.find(key);
     found(known == keys.end() ? std::nullopt : std::optional(known->second));
   }
+  void chunks(std::string_view id, std::uint32_t from, std::size_t,
+              std::function<void(std::vector<StoredChunk>)> found) override {
+    std::vector<StoredChunk> some;
+    if (auto known = stored.find(id); known != stored.end())
+      for (const StoredChunk& chunk : known->second)
+        if (chunk.number >= from) some.push_back(chunk);
+    found(std::move(some));
+  }
+  void unread(std::string_view id, std::uint32_t after, std::size_t max_bytes,
+              std::function<void(std::vector<StoredChunk>)> found) override {
+    auto known = positions.find(id);
+    chunks(id, std::max(after, known == positions.end() ? 0 : known->second) + 1, max_bytes, std::move(found));
+  }
+  void polled(std::string_view id, std::uint32_t number) override { positions[std::string(id)] = number; }
   void forget(std::string_view id) override { lines.push_back("forget " + std::string(id)); }
   std::size_t backlog() const override { return waiting.size(); }
 

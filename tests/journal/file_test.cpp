@@ -139,6 +139,35 @@ TEST_F(File, AfterARestartEveryOpenJobIsThereInOrder) {
   EXPECT_TRUE(journal.lookup("settled"));
 }
 
+TEST_F(File, AfterARestartChunksAreCountedOn) {
+  Job read = make_job("read"), lost = make_job("lost"), quiet = make_job("quiet");
+  {
+    Session journal(options());
+    RunNumber run = journal->next_run();
+    for (const Job& job : {read, lost, quiet}) {
+      journal.accept(job);
+      journal.start(job, run++);
+    }
+    run = journal->next_run();
+    for (std::uint32_t i = 1; i <= 3; ++i) journal.chunk(read, run, i, "x");
+    journal->polled("read", 2);
+    for (std::uint32_t i = 1; i <= 2; ++i) journal.chunk(lost, run + 1, i, "x");
+    journal->polled("lost", 1);
+    journal->requeue(lost, run + 1, true);
+    journal.start(lost, run + 10, 2);
+    journal.drain();
+  }
+  Session journal(options());
+  auto open = journal->recover();
+  ASSERT_EQ(open.size(), 3u);
+  EXPECT_EQ(open[0].last_chunk, 3u);
+  EXPECT_EQ(open[0].polled, 2u);
+  EXPECT_EQ(open[1].last_chunk, 2u) << "the next attempt's numbers begin behind those of the lost one";
+  EXPECT_EQ(open[1].polled, 2u);
+  EXPECT_EQ(open[2].last_chunk, 0u);
+  EXPECT_EQ(open[2].polled, 0u);
+}
+
 TEST_F(File, ManyWritesShareACommit) {
   std::mutex gate;
   vfs_.in_sync = [&] { std::lock_guard wait(gate); };

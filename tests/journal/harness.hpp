@@ -139,6 +139,15 @@ class Session {
     EXPECT_TRUE(loop_.run(*store_, [&] { return answer.has_value(); }));
     return answer.value_or(std::vector<StoredChunk>{});
   }
+  std::vector<std::uint32_t> unread(std::string_view id, std::uint32_t after = 0) {
+    std::optional<std::vector<std::uint32_t>> answer;
+    store_->unread(id, after, SIZE_MAX, [&](std::vector<StoredChunk> found) {
+      answer.emplace();
+      for (const StoredChunk& chunk : found) answer->push_back(chunk.number);
+    });
+    EXPECT_TRUE(loop_.run(*store_, [&] { return answer.has_value(); }));
+    return answer.value_or(std::vector<std::uint32_t>{});
+  }
   /// Until everything queued has been written, the silent operations too.
   void drain() {
     EXPECT_TRUE(loop_.run(*store_, [&] { return store_->backlog() == 0; }));

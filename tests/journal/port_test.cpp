@@ -235,6 +235,34 @@ TEST_P(Port, ChunksAreReadBackInOrderFromAnyNumber) {
   EXPECT_TRUE(journal.chunks("a").empty());
 }
 
+TEST_P(Port, HowFarPollsHaveReadIsNoted) {
+  using Numbers = std::vector<std::uint32_t>;
+  Session journal(options());
+  Job job = make_job("a");
+  RunNumber run = journal->next_run();
+  journal.accept(job);
+  journal->polled("a", 0);
+  journal.start(job, run);
+  for (std::uint32_t i = 1; i <= 5; ++i) journal.chunk(job, run, i, "x");
+  EXPECT_EQ(journal.unread("a"), (Numbers{1, 2, 3, 4, 5}));
+  journal->polled("a", 2);
+  journal->polled("a", 3);
+  journal->polled("nobody", 3);
+  journal.drain();
+  EXPECT_EQ(journal.unread("a"), (Numbers{4, 5}));
+  EXPECT_EQ(journal.unread("a", 1), (Numbers{4, 5}));
+  EXPECT_EQ(journal.unread("a", 4), (Numbers{5}));
+  EXPECT_EQ(journal.chunks("a").size(), 5u) << "they are still there for others";
+  journal.finish(job, completed("[]", now_ms_));
+  journal->settle(job);
+  EXPECT_EQ(journal.unread("a"), (Numbers{4, 5}));
+  journal->polled("a", 5);
+  journal.drain();
+  EXPECT_TRUE(journal.unread("a").empty());
+  now_ms_ += 31 * 60'000;
+  EXPECT_TRUE(journal.unread("a").empty());
+}
+
 TEST_P(Port, ANewAttemptStreamsAnew) {
   Session journal(options());
   Job job = make_job("a");
