@@ -1,0 +1,151 @@
+"""Streams after the supervisor was killed, or the job left its memory: from the journal, each chunk once."""
+
+import http.client
+import json
+import signal
+import time
+
+import pytest
+
+from endpoint import Endpoint, example, until
+
+WORDS = [f"w{n}" for n in range(200)]
+TOKENS = [example("tokens")]
+
+
+def poll(endpoint, job):
+    answer = endpoint.get(f"/stream/{job}")
+    assert answer.status == 200, answer.body
+    return answer.json["status"], [chunk["output"] for chunk in answer.json["stream"]]
+
+
+def events(endpoint, job, last=None, most=None):
+    """The events of a job as (event, id, data), until the end or `most` of them."""
+    connection = http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=120)
+    headers = {"Accept": "text/event-stream"}
+    if last is not None:
+        headers["Last-Event-ID"] = str(last)
+    connection.request("GET", f"/v2/ep/stream/{job}", headers=headers)
+    response = connection.getresponse()
+    assert response.status == 200
+    seen, event = [], {}
+    for line in response:
+        name, _, value = line.decode().rstrip("\n").partition(": ")
+        if name:
+            event[name] = value
+        elif "event" in event:
+            seen.append((event["event"], event.get("id"), json.loads(event["data"])))
+            event = {}
+            if seen[-1][0] == "done" or len(seen) == most:
+                break
+    connection.close()
+    return seen
+
+
+def chunks_of(seen):
+    return [(int(number), data["output"]) for event, number, data in seen if event == "chunk"]
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """A supervisor that knows a finished stream from its journal alone, of which polls have had the first part."""
+    state = tmp_path / "state"
+    with Endpoint(TOKENS, state=state) as endpoint:
+        job = endpoint.run({"text": " ".join(WORDS), "delay_ms": 5})
+        had = []
+        while not had:
+            had += poll(endpoint, job)[1]
+        endpoint.wait(job)
+        # The position is written by the way, a moment later. What is written after it is there means that it is, too.
+        endpoint.runsync({"text": "marker"})
+        endpoint.stop(signal.SIGKILL)
+    with Endpoint(TOKENS, state=state) as endpoint:
+        yield endpoint, job, had
+
+
+def test_polls_go_on_where_they_were(finished):
+    endpoint, job, had = finished
+    assert had == WORDS[:len(had)]
+    assert poll(endpoint, job) == ("COMPLETED", WORDS[len(had):])
+    assert poll(endpoint, job) == ("COMPLETED", [])
+    assert endpoint.get(f"/status/{job}").json["output"] == WORDS
+
+
+def test_events_are_told_again_or_resumed(finished):
+    endpoint, job, _ = finished
+    everything = events(endpoint, job)
+    assert chunks_of(everything) == [(n + 1, word) for n, word in enumerate(WORDS)]
+    assert everything[-1][0] == "done" and everything[-1][2]["status"] == "COMPLETED"
+    assert chunks_of(events(endpoint, job, last=150)) == [(n + 1, WORDS[n]) for n in range(150, 200)]
+    assert [event for event, _, _ in events(endpoint, job, last=200)] == ["done"]
+
+
+def test_both_survive_a_further_restart(finished):
+    endpoint, job, had = finished
+    poll(endpoint, job)
+    endpoint.runsync({"text": "marker"})
+    endpoint.stop(signal.SIGKILL)
+    with Endpoint(TOKENS, state=endpoint.state) as again:
+        assert poll(again, job) == ("COMPLETED", [])
+        assert len(chunks_of(events(again, job))) == 200
+
+
+def test_a_job_that_was_cut_off_gives_what_it_had_streamed(tmp_path):
+    state = tmp_path / "state"
+    with Endpoint(TOKENS, state=state) as endpoint:
+        job = endpoint.run({"text": " ".join(WORDS), "delay_ms": 50})
+        had = chunks_of(events(endpoint, job, most=20))
+        endpoint.stop(signal.SIGKILL)
+    with Endpoint(TOKENS, state=state) as endpoint:
+        assert endpoint.wait(job)["status"] == "FAILED"
+        status, stored = poll(endpoint, job)
+        assert status == "FAILED" and len(stored) >= len(had) and stored == WORDS[:len(stored)]
+        rest = events(endpoint, job, last=had[-1][0])
+        assert chunks_of(rest) == [(n + 1, WORDS[n]) for n in range(len(had), len(stored))]
+        assert rest[-1][0] == "done" and rest[-1][2]["status"] == "FAILED"
+
+
+def test_a_job_that_is_tried_again_streams_behind_what_was_seen(tmp_path):
+    """The numbers go on, so that a client that resumes misses nothing of the new attempt."""
+    state = tmp_path / "state"
+    with Endpoint(TOKENS, "--retries", "1", state=state) as endpoint:
+        job = endpoint.run({"text": " ".join(WORDS[:20]), "delay_ms": 100})
+        had = chunks_of(events(endpoint, job, most=8))
+        endpoint.stop(signal.SIGKILL)
+    with Endpoint(TOKENS, "--retries", "1", state=state) as endpoint:
+        rest = events(endpoint, job, last=had[-1][0])
+        numbers = [number for number, _ in chunks_of(rest)]
+        assert numbers == sorted(set(numbers)) and numbers[0] > had[-1][0]
+        assert [word for _, word in chunks_of(rest)][-20:] == WORDS[:20]
+        assert rest[-1][2]["status"] == "COMPLETED" and rest[-1][2]["output"] == WORDS[:20]
+        polled, status = [], ""
+        while status != "COMPLETED":
+            status, some = poll(endpoint, job)
+            polled += some
+        assert polled[-20:] == WORDS[:20]
+
+
+def test_a_job_that_waited_streams_after_the_restart(tmp_path):
+    state = tmp_path / "state"
+    with Endpoint(TOKENS, "--grace", "100ms", state=state) as endpoint:
+        endpoint.run({"text": "x", "delay_ms": 600_000})
+        job = endpoint.run({"text": " ".join(WORDS[:5])})
+        endpoint.stop(signal.SIGKILL)
+    with Endpoint(TOKENS, state=state) as endpoint:
+        seen, status = [], ""
+        while status != "COMPLETED":
+            status, some = poll(endpoint, job)
+            seen += some
+            time.sleep(0.01)
+        assert seen == WORDS[:5]
+
+
+def test_polls_and_followers_share_a_stream(tmp_path):
+    """Neither takes a chunk from the other, in memory or in the journal."""
+    with Endpoint(TOKENS, state=tmp_path / "state") as endpoint:
+        job = endpoint.run({"text": " ".join(WORDS)})
+        endpoint.wait(job)
+        assert len(chunks_of(events(endpoint, job))) == 200
+        assert poll(endpoint, job) == ("COMPLETED", WORDS)
+        assert len(chunks_of(events(endpoint, job))) == 200
+        until(lambda: poll(endpoint, job)[1] == [], what="nothing more")
