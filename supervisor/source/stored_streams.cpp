@@ -3,13 +3,9 @@
 #include <memory>
 #include <utility>
 
-namespace bulkhead {
+#include "supervisor/job/job_json.hpp"
 
-JobView view_of(const Remembered& known) {
-  const Outcome& outcome = known.outcome;
-  return {known.job.id,         outcome.status,    known.job.submitted_ms, outcome.started_ms, outcome.finished_ms,
-          outcome.execution_ms, outcome.worker_id, outcome.attempts,       outcome.output,     outcome.error};
-}
+namespace bulkhead {
 
 void StoredStreams::poll(std::string_view id, Endpoint::Unread seen) {
   journal_.lookup(id, [this, seen = std::move(seen)](std::optional<Remembered> found) {

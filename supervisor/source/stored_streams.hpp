@@ -16,9 +16,6 @@
 
 namespace bulkhead {
 
-/// What a Remembered shows to clients. Valid as long as that is.
-JobView view_of(const Remembered& known);
-
 class StoredStreams {
  public:
   /// One answer to a poll has at most `poll_bytes` of chunks.
