@@ -43,12 +43,16 @@ class Answer:
 
 
 class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket: its path stands in the host's place."""
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path, port, timeout):
+        super().__init__("localhost", port, timeout=timeout)
+        self._path = path
 
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(self.host)
+        self.sock.connect(self._path)
 
 
 class Endpoint:
@@ -75,7 +79,7 @@ class Endpoint:
                 raise
             self.listening = False
             return
-        self.unix, self.host, self.port = bool(line.group(1)), line.group(2), int(line.group(3) or 0)
+        self.unix, self.host, self.port = bool(line.group(1)), line.group(2), int(line.group(3) or 80)
         if ready and not dies:
             self.wait_ready()
 
