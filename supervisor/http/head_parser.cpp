@@ -35,8 +35,12 @@ void HeadParser::on_request_impl(verb method, text, text target, int version, er
   head_.http11 = version >= 11;
 }
 
-void HeadParser::on_field_impl(field name, text name_text, text value, error_code&) {
-  if (in_trailer_) return;
+void HeadParser::on_field_impl(field name, text name_text, text value, error_code& ec) {
+  if (in_trailer_) {
+    trailer_ += name_text.size() + value.size() + 4;  // a colon, a space and the line's end
+    if (trailer_ > field_limit_) ec = beast::http::error::header_limit;
+    return;
+  }
   auto keep = [&](std::string& where) { where.assign(value.data(), value.size()); };
   switch (name) {
     case field::host:
@@ -68,7 +72,8 @@ void HeadParser::on_header_impl(error_code&) {
   if (auto length = content_length()) head_.content_length = *length;
 }
 
-void HeadParser::on_chunk_header_impl(std::uint64_t size, text, error_code& ec) {
+void HeadParser::on_chunk_header_impl(std::uint64_t size, text extensions, error_code& ec) {
+  if (extensions.size() > field_limit_) ec = beast::http::error::header_limit;
   announced_ += size;
   if (size > chunk_limit_ || announced_ > chunk_limit_) ec = beast::http::error::body_limit;
 }

@@ -16,8 +16,12 @@ class HeadParser final : public boost::beast::http::basic_parser<true> {
  public:
   explicit HeadParser(Head& head) : head_(head) { body_limit(boost::none); }
 
-  /// Chunked bodies beyond it fail with error::body_limit before their bytes are kept.
-  void limit_chunks(std::size_t bytes) { chunk_limit_ = bytes; }
+  /// Chunked bodies beyond `bytes` fail with error::body_limit before their bytes are kept; a chunk's extensions, and a
+  /// trailer, beyond `fields` with error::header_limit.
+  void limit_chunks(std::size_t bytes, std::size_t fields) {
+    chunk_limit_ = bytes;
+    field_limit_ = fields;
+  }
   std::string& chunks() { return chunks_; }
   std::uint64_t announced() const { return announced_; }
 
@@ -40,6 +44,8 @@ class HeadParser final : public boost::beast::http::basic_parser<true> {
   Head& head_;
   bool in_trailer_ = false;  // fields behind a chunked body say nothing
   std::size_t chunk_limit_ = 0;
+  std::size_t field_limit_ = 0;
+  std::size_t trailer_ = 0;      // bytes of its fields so far
   std::uint64_t announced_ = 0;  // bytes of all chunks so far
   std::string chunks_;
 };

@@ -221,7 +221,8 @@ void Session::on_head() {
   if (!has_body()) return finish_request();
   if (head_.chunked) {
     parser_->eager(true);
-    parser_->limit_chunks(route_ == nullptr ? kReadOver : body_limit(*route_, server_.api_.limits));
+    const Limits& limits = server_.api_.limits;
+    parser_->limit_chunks(route_ == nullptr ? kReadOver : body_limit(*route_, limits), limits.header);
   } else {
     body_size_ = static_cast<std::size_t>(*head_.content_length);
     body_have_ = 0;

@@ -27,6 +27,12 @@ std::string chunked(std::initializer_list<std::string> chunks, const std::string
   return text + "0\r\n" + trailer + "\r\n";
 }
 
+std::string repeated(const std::string& text, int times) {
+  std::string all;
+  while (times-- > 0) all += text;
+  return all;
+}
+
 const std::string kChunkedHead = "POST /runsync HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 TEST(Wire, AConnectionIsKept) {
@@ -231,6 +237,9 @@ TEST(Wire, MalformedRequestsAreRefused) {
       {"chunk size huge", kChunkedHead + "ffffffffffffffff\r\n", 413},
       {"chunk longer than said", kChunkedHead + "3\r\nhello\r\n0\r\n\r\n", 400},
       {"endless chunk extension", kChunkedHead + "5;" + std::string(20'000, 'a'), 431},
+      {"chunk extension too large", kChunkedHead + "5;" + std::string(20'000, 'a') + "\r\nhello\r\n0\r\n\r\n", 431},
+      {"trailer too large", kChunkedHead + chunked({kBody}, "A: " + std::string(20'000, 'a') + "\r\n"), 431},
+      {"trailer of many fields", kChunkedHead + chunked({kBody}, repeated("A: b\r\n", 3'000)), 431},
       {"header too large", "GET /health HTTP/1.1\r\nHost: x\r\nA: " + std::string(20'000, 'a') + "\r\n\r\n", 431},
       {"target too large", "GET /" + std::string(20'000, 'a') + " HTTP/1.1\r\nHost: x\r\n\r\n", 431},
       {"endless target", "GET /" + std::string(100'000, 'a'), 431},
