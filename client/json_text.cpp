@@ -49,6 +49,17 @@ std::string_view take_value(std::string_view& text) {
   return {begin, static_cast<std::size_t>(text.data() - begin)};
 }
 
+/// Whether the parser refuses what the grammar allows: an exponent beyond a double, half of a surrogate pair.
+bool is_stricter(std::string_view text, std::size_t at, boost::json::error_code code) {
+  using boost::json::error;
+  if (code == error::exponent_overflow || code == error::illegal_trailing_surrogate) return true;
+  constexpr std::size_t kEscape = 6;  // "\ud800"
+  if (at < kEscape) return false;
+  std::string_view before = text.substr(at - kEscape, kEscape);
+  return (before.starts_with("\\ud") || before.starts_with("\\uD")) &&
+         std::string_view("89abAB").find(before[3]) != std::string_view::npos;
+}
+
 }  // namespace
 
 std::optional<std::string> fault_of_json(std::string_view text) {
@@ -56,15 +67,15 @@ std::optional<std::string> fault_of_json(std::string_view text) {
   boost::json::parse_options options;
   options.max_depth = kMaxDepth;
   boost::json::stream_parser parser({}, options);
-  boost::json::error_code error;
-  std::size_t at = parser.write_some(text.data(), text.size(), error);
-  if (!error && at < text.size()) error = boost::json::error::extra_data;
-  if (!error) parser.finish(error);
-  if (!error || error == boost::json::error::exponent_overflow) return {};
+  boost::json::error_code code;
+  std::size_t at = parser.write_some(text.data(), text.size(), code);
+  if (!code && at < text.size()) code = boost::json::error::extra_data;
+  if (!code) parser.finish(code);
+  if (!code || is_stricter(text, at, code)) return {};
   std::string_view before = text.substr(0, at);
   auto line = std::count(before.begin(), before.end(), '\n') + 1;
   std::size_t column = at - (before.rfind('\n') + 1) + 1;  // npos + 1 is 0
-  return "line " + std::to_string(line) + ", column " + std::to_string(column) + ": " + error.message();
+  return "line " + std::to_string(line) + ", column " + std::to_string(column) + ": " + code.message();
 }
 
 std::string_view member(std::string_view json, std::string_view name) {

@@ -11,7 +11,7 @@ namespace bulkhead::client {
 
 /// What is wrong with a text that should be one JSON value (RFC 8259, at most 512 levels deep), and where:
 /// "line 2, column 7: syntax error". None when it is one, or when only the endpoint can tell (an exponent that no
-/// double holds).
+/// double holds, half of a surrogate pair).
 std::optional<std::string> fault_of_json(std::string_view text);
 
 /// The text of the member `name` of the object that `json` is; empty when there is none, or `json` is no object. What

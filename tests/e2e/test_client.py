@@ -93,7 +93,7 @@ def test_the_input_is_an_argument_a_file_or_standard_input(ask, tmp_path):
         assert (done.returncode, done.stdout) == (0, text + "\n"), (arguments, done.stderr)
 
 
-@pytest.mark.parametrize("text", ["null", "0", "-1", "-1.50", '"text"', "[]", "123456789012345678901234567890", "1e999",
+@pytest.mark.parametrize("text", ["null", "0", "-1", "-1.50", '"text"', "[]", "123456789012345678901234567890", "1e999", '"\\ud800"', '["\\ude00"]',
                                   '{"a":{"input":1}}', '{"a\\u0022":"}]"}'])
 def test_any_json_goes_in_and_comes_back_as_it_is(ask, text):
     assert ask.good("submit", "--wait", text) == text
