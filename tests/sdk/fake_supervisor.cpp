@@ -24,6 +24,7 @@ namespace bulkhead::test {
 namespace {
 
 constexpr std::chrono::seconds kPatience{30};
+constexpr std::chrono::milliseconds kLastWords{500};
 constexpr char kToken[] = "0123456789abcdef0123456789abcdef";
 
 std::filesystem::path make_directory() {
@@ -117,11 +118,11 @@ FakeSupervisor::FakeSupervisor(const std::vector<std::string>& program, Settings
 }
 
 FakeSupervisor::~FakeSupervisor() {
+  close_socket();
   if (pid_ > 0) {
     kill(pid_, SIGKILL);
     waitpid(pid_, nullptr, 0);
   }
-  close_socket();
   std::error_code ignored;  // nothing depends on it
   std::filesystem::remove_all(directory_, ignored);
 }
@@ -237,6 +238,9 @@ int FakeSupervisor::await_end() {
       while (receive(std::chrono::milliseconds(0))) {
       }
     if (items[0].revents == 0) continue;
+    // What it said last may still be on its way through the socket's thread.
+    while (socket_ != nullptr && receive(kLastWords)) {
+    }
     close(process);
     int status = 0;
     waitpid(pid_, &status, 0);
