@@ -435,23 +435,24 @@ def test_a_submission_whose_answer_was_lost_runs_once(tmp_path):
 
 def test_a_stream_that_breaks_goes_on_behind_the_last_chunk(tmp_path):
     with Endpoint([*ZOO, "--stream"], state=tmp_path / "state") as endpoint:
-        passed = bytearray()
+        passed, cuts = bytearray(), []
 
         def cut_behind_the_third(data, back):
-            if not back or b"POST" in data:
+            if not back or cuts:
                 return data
             passed.extend(data)
             end = passed.find(b"\n\n", passed.find(b"id: 3\n"))
             if b"id: 3\n" not in passed or end < 0:
                 return data
+            cuts.append(True)
             return None
 
-        # The submission has a connection, which the stream goes on to use.
-        with Wire(endpoint, cut_behind_the_third) as wire:
+        # The stream goes on to use the submission's connection, or has one of its own.
+        with Wire(endpoint, cut_behind_the_third, cut_behind_the_third) as wire:
             done = Client(wire.url)("submit", "--stream", '{"chunks": 8, "do": "sleep_ms", "ms": 300}')
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines() == [*map(str, range(8)), '{"slept_ms":300}']
-        assert "trying again" in done.stderr and len(wire.seen) == 2
+        assert cuts and "trying again" in done.stderr and len(wire.seen) >= 2
 
 
 # ---- the command line itself -----------------------------------------------------------------------------------------
