@@ -277,6 +277,11 @@ const Actions& deadly() {
       {"exit3", [](const Call&) -> Json { std::exit(3); }},
       {"exit", [](const Call& call) -> Json { _exit(static_cast<int>(number(call.input, "code", 1))); }},
       {"hang", [](const Call&) -> Json { hang(); }},
+      {"report_and_hang",
+       [](const Call& call) -> Json {
+         call.job.progress(Json("hanging"));
+         hang();
+       }},
       {"ignore_term",
        [](const Call&) -> Json {
          std::signal(SIGTERM, SIG_IGN);

@@ -94,8 +94,9 @@ def test_a_restarted_supervisor_delivers_what_its_predecessor_could_not(tmp_path
             endpoint.runsync({"do": "ok", "value": "brief"}, webhook=f"{receiver.url}/brief")
             endpoint.wait(failed)
             endpoint.wait_line("fail .*connect")
-            cut_off = endpoint.run({"do": "sleep_ms", "ms": 600_000}, webhook=f"{receiver.url}/cut-off")
-            in_progress(endpoint, cut_off)
+            cut_off = endpoint.run({"do": "report_and_hang"}, webhook=f"{receiver.url}/cut-off")
+            # In progress is not enough: a job handed out and not begun would run again.
+            until(lambda: endpoint.get(f"/status/{cut_off}").json.get("output") == "hanging", 60, "the job's first word")
             endpoint.stop(signal.SIGKILL)
         time.sleep(1.1)  # the brief one's retention ends; its webhook does not
         with Endpoint(ZOO, *options, state=tmp_path / "state") as endpoint:
