@@ -40,7 +40,7 @@ constexpr std::chrono::milliseconds kFirstBackoff = 50ms, kLastBackoff = 2s;
 constexpr int kSweepLimit = 256;
 constexpr std::chrono::milliseconds kSweepGap = 250ms, kSweepAtLeast = 60s;
 
-constexpr auto kIdle = 1s;
+constexpr std::chrono::milliseconds kIdle = 1s;
 constexpr std::chrono::milliseconds kCheckpointGap = 10ms;
 constexpr auto kSecretInLog = 10s;
 
@@ -427,7 +427,7 @@ void Writer::finish_checkpoint(Time now) {
     if (truncate) vacuum_at_ = now;
   }
   bool failed = code != SQLITE_OK && code != SQLITE_BUSY;
-  checkpoint_not_before_ = now + (failed ? std::chrono::milliseconds(kIdle) : kCheckpointGap);
+  checkpoint_not_before_ = now + (failed ? kIdle : kCheckpointGap);
   if (failed) {
     // Commits may still succeed; should the log fill the disk, they will say so themselves.
     failure_ = std::error_code(code, sqlite_category());

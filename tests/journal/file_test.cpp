@@ -315,17 +315,23 @@ TEST_F(File, GivesRoomBackToTheFileSystem) {
   EXPECT_TRUE(eventually([&] { return std::filesystem::file_size(path("-wal")) == 0; }));
 }
 
-TEST_F(File, TheLogStaysShortUnderLoad) {
+TEST_F(File, TheLogStaysShortUnderLoadAndKeepsItsBlocks) {
   Options small = options();
   small.log_pages = 50;
   Session journal(small);
-  std::uintmax_t longest = 0;
+  std::uintmax_t longest = 0, before = 0;
+  int cut = 0;
   for (int i = 0; i < 3'000; ++i) {
     journal.accept(make_job(std::to_string(i), std::string(1'000, 'x')));
-    if (i % 50 == 0) longest = std::max(longest, std::filesystem::file_size(path("-wal")));
+    std::uintmax_t size = std::filesystem::file_size(path("-wal"));
+    longest = std::max(longest, size);
+    if (size < before) ++cut;
+    before = size;
   }
   // Written all in all: some 40 MB.
   EXPECT_LT(longest, 8'000'000u);
+  // It is copied back dozens of times. Cut is it only in a quiet half second, of which a busy machine may cause a few.
+  EXPECT_LE(cut, 5);
 }
 
 TEST_F(File, RunNumbersAreOnRecordBeforeTheyAreUsed) {
