@@ -8,6 +8,7 @@
 #include "supervisor/http/json_scan.hpp"
 #include "supervisor/process/strays.hpp"
 #include "supervisor/process/symbolise.hpp"
+#include "supervisor/python_handlers.hpp"
 #include "supervisor/runtime_directory.hpp"
 
 namespace bulkhead::settings {
@@ -96,6 +97,7 @@ pool::Options pool(const config::Config& config, RunNumber first_run) {
   options.command = config.command;
   options.environment = config.worker_env;
   if (!config.endpoint_id.empty()) options.environment.emplace_back("RUNPOD_ENDPOINT_ID", config.endpoint_id);
+  add_python(options.environment);
   for (const char* secret : {"BULKHEAD_API_KEYS", "BULKHEAD_API_KEY", "BULKHEAD_WEBHOOK_SECRET"})
     options.environment_removed.emplace_back(secret);
   options.gpus = gpus(config.gpus);

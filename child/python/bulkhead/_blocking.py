@@ -1,0 +1,127 @@
+"""Standard handlers and generators: one job at a time, on the main thread, which waits for the next one itself.
+
+A stop comes as a signal to this thread: the library sends it, and Python's handler raises Stopped in the handler at the
+next bytecode. It is raised once per job, and only between `_enter` and the end of the handler's code: whoever is hit a
+moment later finds nobody there.
+
+A handler that turns out to return awaitables is not for this loop: see `run`.
+"""
+
+import signal
+import types
+
+from . import _abi, _failure
+from ._connection import CANCEL_SIGNAL
+from ._outcome import Outcome, Stream
+from ._program import is_awaitable
+from ._run import Run, running
+
+
+class Loop:
+    def __init__(self, program, connection):
+        self._program = program
+        self._connection = connection
+        self._abi = connection.abi
+        self._entered = None  # the run whose handler may be stopped
+        self._missed = False  # a stop came while there was none
+        self.status = _abi.OK  # why there will be no more events
+        try:
+            signal.signal(CANCEL_SIGNAL, self._on_signal)
+        except ValueError:
+            pass  # not on the main thread: then a handler is stopped by the supervisor's force alone
+
+    def run(self):
+        """Runs jobs until the supervisor says stop. Or returns a run with what its handler returned, an awaitable."""
+        program, abi = self._program, self._abi
+        child, event = self._connection.child, _abi.Event()
+        next_event, where = abi.next, _abi.ctypes.byref(event)
+        self._connection.ready(1)
+        while True:
+            status = next_event(child, -1, where)
+            if status == _abi.OK:
+                if event.kind == _abi.EVENT_JOB:
+                    found = self._run_job(Run(abi, event.job))
+                    if found is not None:
+                        return found
+                elif event.kind == _abi.EVENT_STOP:
+                    return None
+            elif status != _abi.AGAIN:
+                self.status = status
+                return None
+
+    def _run_job(self, run):
+        program = self._program
+        rules = program.rules
+        running[run.id] = run
+        try:
+            try:
+                job = program.job_of(run)
+                self._entered = run
+                if self._missed:
+                    self._check()
+                value = program.handler(job)
+                kind = type(value)
+                if kind is types.GeneratorType and not is_awaitable(value):
+                    outcome = self._stream(run, value)
+                elif kind is types.AsyncGeneratorType or is_awaitable(value):
+                    self._entered = None
+                    return run, value
+                else:
+                    outcome = rules.returned(value)
+            finally:
+                self._entered = None
+        except _failure.Stopped as stop:
+            outcome = rules.stopped(stop.reason)
+        except BaseException as error:
+            outcome = rules.failed(error)
+        self._entered = None  # where the stop struck in the line that says so
+        program.finish(run, outcome)
+        return None
+
+    def _stream(self, run, generator):
+        stream = Stream(self._program.rules)
+        try:
+            for chunk in generator:
+                text = stream.take(chunk)
+                if text is None:
+                    break
+                status = run.chunk(text, -1)
+                if status != _abi.OK:
+                    stream.end(refused(self._program.rules, run, status, text))
+                    break
+        except _failure.Stopped:
+            raise
+        except BaseException as error:
+            stream.fail(error)
+        try:
+            generator.close()
+        except _failure.Stopped:
+            raise
+        except BaseException as error:
+            _failure.print_exception(error, "the generator raised when it was closed")
+        return stream.outcome()
+
+    def _on_signal(self, _signal, _frame):
+        if self._entered is None:
+            self._missed = True
+        else:
+            self._check()
+
+    def _check(self):
+        self._missed = False
+        run = self._entered
+        if run is None:
+            return
+        reason = _failure.REASONS.get(self._abi.job_stopping(run.handle))
+        if reason is not None:
+            self._entered = None
+            raise _failure.Stopped(reason)
+
+
+def refused(rules, run, status, text):
+    """Of a chunk that the supervisor did not take."""
+    if status == _abi.TOO_LARGE:
+        return rules.too_large("a chunk", len(text), run.abi.text_of(status))
+    if status == _abi.CANCELLED:
+        return rules.stopped(run.stopping())
+    return Outcome(None, _failure.failure_text(rules.who, "bulkhead.Lost", run.abi.text_of(status), ""))

@@ -1,0 +1,106 @@
+"""What a handler's values become: the rules of docs/HANDLERS-PYTHON.md ("Results"), from values to texts.
+
+The keys `error` and `refresh_worker` of a returned dict are instructions, not output. A stream follows rules of its own,
+oddities included, since clients rely on them. A value that cannot be sent fails its job and is named.
+"""
+
+from . import _failure
+from ._json import NotJson, encode
+
+
+class Outcome:
+    """How a run ended. Texts are JSON as bytes, or None where there is none."""
+
+    __slots__ = ("output", "error", "refresh_worker")
+
+    def __init__(self, output=None, error=None, refresh_worker=False):
+        self.output = output
+        self.error = error
+        self.refresh_worker = refresh_worker
+
+
+class Rules:
+    """The rules with what a program has set. `debugger`: adds to an output, or None."""
+
+    def __init__(self, who, aggregate=False, nan_as_null=False, debugger=None):
+        self.who = who
+        self.aggregate = aggregate
+        self.nan_as_null = nan_as_null
+        self.debugger = debugger
+
+    def encode(self, value, name):
+        return encode(value, name, self.nan_as_null)
+
+    def returned(self, value):
+        """Of what a standard handler or a coroutine returned."""
+        error, refresh = None, False
+        if isinstance(value, dict):
+            if "error" in value or "refresh_worker" in value:
+                # A copy: the handler may return the same dict again.
+                value = dict(value)
+                error, refresh = value.pop("error", None), bool(value.pop("refresh_worker", None))
+            if not value and self.debugger is None:
+                return Outcome(None, self.encode(error, "error") if error else None, refresh)
+        if self.debugger is not None and not error:
+            value = self.debugger(value)
+        return Outcome(
+            None if isinstance(value, dict) and not value else self.encode(value, "output"),
+            self.encode(error, "error") if error else None,
+            refresh,
+        )
+
+    def failed(self, error):
+        """Of an exception that left the handler."""
+        if isinstance(error, _failure.Error):
+            try:
+                said = error.error or "bulkhead.Error without a text"
+                return Outcome(None, self.encode(said, "error"), bool(error.refresh_worker))
+            except NotJson as fault:
+                error = fault
+        if isinstance(error, NotJson):
+            text = str(error)
+            return Outcome(None, _failure.failure_text(self.who, "bulkhead.NotJson", text, text))
+        # Who asks for the end of the process gets it; the job has its answer first.
+        return Outcome(None, _failure.text_of_exception(self.who, error), isinstance(error, SystemExit))
+
+    def stopped(self, reason):
+        return Outcome(None, _failure.text_of_stop(self.who, reason))
+
+    def too_large(self, name, size, limit):
+        text = "%s has %d bytes: %s" % (name, size, limit)
+        return Outcome(None, _failure.failure_text(self.who, "bulkhead.TooLarge", text, text))
+
+
+class Stream:
+    """The result of a stream, chunk by chunk."""
+
+    __slots__ = ("_rules", "_all", "_end")
+
+    def __init__(self, rules):
+        self._rules = rules
+        self._all = []
+        self._end = None
+
+    def take(self, chunk):
+        """The text to send, or None where the chunk reports an error: the stream is over then. Raises NotJson."""
+        if isinstance(chunk, dict) and chunk.get("error"):
+            # Its text and nothing else: so it has always been told.
+            self.end(Outcome(None, self._rules.encode(_failure.clean(str(chunk["error"])), "error")))
+            return None
+        text = self._rules.encode(chunk, "chunk")
+        if self._rules.aggregate:
+            self._all.append(text)
+        return text
+
+    def fail(self, error):
+        """The generator raised, or a chunk cannot be sent."""
+        if isinstance(error, (_failure.Error, NotJson)):
+            return self.end(self._rules.failed(error))
+        text = "handler: %s \ntraceback: %s" % (_failure.message_of(error), _failure.trace_of(error))
+        self.end(Outcome(None, self._rules.encode(_failure.clean(text), "error"), isinstance(error, SystemExit)))
+
+    def end(self, outcome):
+        self._end = outcome
+
+    def outcome(self):
+        return self._end or Outcome(b"[" + b",".join(self._all) + b"]")

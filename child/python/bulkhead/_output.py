@@ -1,0 +1,63 @@
+"""What several jobs print at once, told apart.
+
+The supervisor reads lines from a pipe, and while one job runs it knows whose they are. Where several may run, lines printed
+in the course of a job go over the connection instead, with their job. What C code prints goes through the pipe as ever.
+"""
+
+import sys
+
+from . import _abi
+from ._run import current
+
+
+class JobStream:
+    """A text stream that sends whole lines of a job with that job; everything else to the stream it replaces."""
+
+    def __init__(self, stream, level):
+        self._stream = stream
+        self._level = level
+        self._parts = {}  # by run: a line that has no end yet
+
+    def write(self, text):
+        run = current.get(None)
+        if run is None or not run.handle:
+            self._parts.pop(run, None)
+            return self._stream.write(text)
+        if not isinstance(text, str):
+            raise TypeError("write() argument must be str, not %s" % type(text).__name__)
+        *lines, rest = (self._parts.pop(run, "") + text).split("\n")
+        for line in lines:
+            run.log(self._level, line)
+        if rest:
+            self._parts[run] = rest
+        return len(text)
+
+    def writelines(self, lines):
+        for line in lines:
+            self.write(line)
+
+    def flush(self):
+        run = current.get(None)
+        rest = self._parts.pop(run, None) if run is not None else None
+        if rest:
+            run.log(self._level, rest)
+        self._stream.flush()
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+
+def tell_jobs_apart():
+    """Once is enough; where sys.stdout was replaced since, the replacement stands."""
+    for name, level in (("stdout", _abi.INFO), ("stderr", _abi.WARN)):
+        stream = getattr(sys, name)
+        if stream is None or isinstance(stream, JobStream):
+            continue
+        replacement = JobStream(stream, level)
+        setattr(sys, name, replacement)
+        # Handlers of logging keep the stream they found.
+        logging = sys.modules.get("logging")
+        for reference in list(getattr(logging, "_handlerList", ())):
+            handler = reference()
+            if getattr(handler, "stream", None) is stream and hasattr(handler, "setStream"):
+                handler.setStream(replacement)

@@ -1,0 +1,132 @@
+"""One run of one job: the C library's handle and what may be said through it, from any thread, until the result.
+
+A handle is only valid until its result was given, and a handler's threads may outlive its job: every call that another
+thread could make holds the run's lock and looks whether the handle is still there.
+"""
+
+import ctypes
+import sys
+from _thread import allocate_lock
+from contextvars import ContextVar
+
+from . import _abi
+from ._failure import REASONS
+from ._json import NotJson, decode, encode
+
+current = ContextVar("bulkhead_run")  # the run a coroutine works for
+running = {}  # by job id
+
+_size = ctypes.c_size_t()
+_size_ref = ctypes.byref(_size)
+_string_at = ctypes.string_at
+
+
+def of(job):
+    """The run of a job dict, of this context, or the only one there is; None after its end."""
+    try:
+        run = running.get(job["id"])
+    except (TypeError, KeyError):  # no dict, or one that was emptied
+        run = None
+    if run is None:
+        run = current.get(None)
+    if run is None and len(running) == 1:
+        run = next(iter(running.values()))
+    return run
+
+
+class Run:
+    __slots__ = ("abi", "handle", "id", "lock", "task", "credit", "__weakref__")
+
+    def __init__(self, abi, handle):
+        self.abi = abi
+        self.handle = handle
+        self.id = abi.job_id(handle).decode("utf-8", "replace")
+        self.lock = allocate_lock()
+        self.task = self.credit = None
+
+    def job(self):
+        """The dict a handler gets. Called once, by the thread that took the event."""
+        abi, handle = self.abi, self.handle
+        text = abi.job_input(handle, _size_ref)
+        value = decode(_string_at(text, _size.value))
+        extra = abi.job_extra(handle, _size_ref)
+        if not _size.value:
+            return {"id": self.id, "input": value}
+        job = {"id": self.id, "input": value}
+        for key, part in decode(_string_at(extra, _size.value)).items():
+            job.setdefault(key, part)
+        return job
+
+    # ---- what a job says
+
+    def progress(self, value):
+        """Never fails a job: what cannot be sent is left out, with a warning."""
+        try:
+            text = encode(value, "progress")
+        except NotJson as fault:
+            return self.log(_abi.WARN, "progress left out: %s" % fault)
+        with self.lock:
+            status = self.abi.job_progress(self.handle, text, len(text)) if self.handle else _abi.OK
+        if status == _abi.TOO_LARGE:
+            self.log(_abi.WARN, "progress left out: %d bytes are too many" % len(text))
+
+    def log(self, level, text):
+        data = text.encode("utf-8", "backslashreplace")
+        with self.lock:
+            if self.handle:
+                self.abi.job_log(self.handle, level, data, len(data))
+
+    def attempt(self):
+        with self.lock:
+            return self.abi.job_attempt(self.handle) if self.handle else 0
+
+    def stopping(self):
+        """Why it should stop: "cancel", "timeout", "drain"; None while it need not."""
+        with self.lock:
+            return REASONS.get(self.abi.job_stopping(self.handle)) if self.handle else None
+
+    def checkpoint(self):
+        """The bytes an earlier attempt saved last, or None."""
+        size = ctypes.c_size_t()
+        with self.lock:
+            data = self.abi.job_checkpoint(self.handle, ctypes.byref(size)) if self.handle else None
+            return _string_at(data, size.value) if data is not None else None
+
+    def save_checkpoint(self, data, wait):
+        """False where it is not kept. `wait`: until it is durable."""
+        with self.lock:
+            if not self.handle:
+                return False
+            status = self.abi.job_save_checkpoint(self.handle, data, len(data), -1 if wait else 0)
+        if status == _abi.TOO_LARGE:
+            raise ValueError("the checkpoint has %d bytes: %s" % (len(data), self.abi.text_of(status)))
+        return status == _abi.OK or (status == _abi.AGAIN and not wait)  # on its way
+
+    # ---- its end
+
+    def chunk(self, text, timeout_ms):
+        """A status. Only for the thread that will give the result."""
+        return self.abi.job_chunk(self.handle, text, len(text), timeout_ms)
+
+    def finish(self, outcome, rules):
+        """The result, once."""
+        try:
+            sys.stdout.flush()  # what the job printed leaves before its result does
+            sys.stderr.flush()
+        except Exception:
+            pass  # closed, or replaced by something else
+        with self.lock:
+            handle, self.handle = self.handle, None
+        running.pop(self.id, None)
+        status = self._give(handle, outcome)
+        if status in (_abi.TOO_LARGE, _abi.SYSTEM):
+            size = len(outcome.output or b"") + len(outcome.error or b"")
+            name = "the output" if outcome.error is None else "the error with its output"
+            self._give(handle, rules.too_large(name, size, self.abi.text_of(status)))
+
+    def _give(self, handle, outcome):
+        flags = _abi.REFRESH_WORKER if outcome.refresh_worker else 0
+        output, error = outcome.output, outcome.error
+        if error is None:
+            return self.abi.job_done(handle, output, len(output) if output is not None else 0, flags)
+        return self.abi.job_failed(handle, error, len(error), output, len(output) if output is not None else 0, flags)

@@ -1,0 +1,65 @@
+"""From a program to its end: under a supervisor, or for one local test."""
+
+import os
+import sys
+import threading
+
+from . import _abi, _blocking, _local
+from ._connection import Connection, NoSupervisor, supervised
+from ._program import is_awaitable, waits
+
+
+def nan_as_null():
+    """Whether the environment allows NaN and the infinities, as null."""
+    return os.environ.get("BULKHEAD_NAN_AS_NULL", "").lower() in ("1", "true", "yes", "on")
+
+
+def start_program(program, arguments):
+    """The exit code. Returns when the supervisor said stop, or when the test is over."""
+    if supervised():
+        return _serve(program)
+    if _is_worker_of_multiprocessing():
+        return 0  # it has imported the handler's module again, to find a function there
+    return _local.main(program, arguments)
+
+
+def _serve(program):
+    try:
+        connection = Connection(threading.current_thread() is threading.main_thread())
+    except NoSupervisor as reason:
+        print("bulkhead: %s" % reason, file=sys.stderr)
+        return 1
+    try:
+        status = _run(program, connection)
+    finally:
+        connection.close()
+    if status == _abi.OK:
+        return 0
+    print("bulkhead: %s" % connection.abi.text_of(status), file=sys.stderr)
+    return 1
+
+
+def _run(program, connection):
+    """The status that ended the events; OK where it was a stop."""
+    first = None
+    if not waits(program.handler) and not waits(program.setup):
+        if program.setup is not None and is_awaitable(program.setup()):
+            raise TypeError("setup returned an awaitable: make it an async def")
+        loop = _blocking.Loop(program, connection)
+        first = loop.run()
+        if first is None:
+            return loop.status
+    # Here, and not above: asyncio takes longer to import than all the rest.
+    from . import _coroutines
+
+    program.coroutines = True
+    loop = _coroutines.Loop(program, connection)
+    if first is None and program.setup is not None:
+        loop.setup()
+    loop.run(first)
+    return loop.status
+
+
+def _is_worker_of_multiprocessing():
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    return multiprocessing is not None and getattr(multiprocessing, "_parent_process", None) is not None
