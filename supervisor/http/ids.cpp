@@ -6,7 +6,7 @@
 
 namespace bulkhead::http {
 
-std::string Ids::next(bool sync) {
+std::string Ids::next(bool sync, std::int64_t wall_ms) {
   constexpr std::size_t kBytes = 16;
   if (used_ + kBytes > random_.size()) {
     // Up to 256 bytes never come short; more may, when a signal interrupts.
@@ -19,7 +19,8 @@ std::string Ids::next(bool sync) {
   }
   unsigned char* bytes = random_.data() + used_;
   used_ += kBytes;
-  bytes[6] = static_cast<unsigned char>((bytes[6] & 0x0F) | 0x40);  // a version 4 UUID
+  for (int i = 0; i < 6; ++i) bytes[i] = static_cast<unsigned char>(wall_ms >> (40 - 8 * i));
+  bytes[6] = static_cast<unsigned char>((bytes[6] & 0x0F) | 0x70);  // a version 7 UUID
   bytes[8] = static_cast<unsigned char>((bytes[8] & 0x3F) | 0x80);
 
   static constexpr char kHex[] = "0123456789abcdef";

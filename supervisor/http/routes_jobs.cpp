@@ -34,13 +34,13 @@ std::optional<Job> job_of(Api& api, Exchange& exchange, bool sync) {
   }
   auto& submission = std::get<Submission>(parsed);
   Job job;
-  job.id = api.ids.next(sync);
+  job.submitted_ms = api.clock.now().wall_ms;
+  job.id = api.ids.next(sync, job.submitted_ms);
   job.input = exchange.body().slice(submission.input);
   job.extra = extra_of(submission);
   job.policy = submission.policy;
   job.webhook = std::move(submission.webhook);
   job.idempotency_key = key;
-  job.submitted_ms = api.clock.now().wall_ms;
   job.sync = sync;
   return job;
 }

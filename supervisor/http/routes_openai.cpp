@@ -139,10 +139,10 @@ void openai(Api& api, Exchange& exchange) {
   }
   input += "}";
   Job job;
-  job.id = api.ids.next(true);
+  job.submitted_ms = api.clock.now().wall_ms;
+  job.id = api.ids.next(true, job.submitted_ms);
   job.input = Payload::of(std::move(input));
   job.policy = api.default_policy;
-  job.submitted_ms = api.clock.now().wall_ms;
   job.sync = true;
   std::string id = job.id;
   api.endpoint.submit(std::move(job), [&api, self = exchange.shared_from_this(), id = std::move(id),

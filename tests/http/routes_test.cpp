@@ -54,6 +54,14 @@ TEST_F(Routes, RunAnswersIdAndState) {
   EXPECT_TRUE(std::regex_match(id_of(response.body), std::regex("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-u1")));
 }
 
+TEST_F(Routes, AnIdBeginsWithTheTimeAndGoesOnAtRandom) {
+  std::string first = queued(), second = queued();
+  std::string digits = first.substr(0, 8) + first.substr(9, 4);
+  EXPECT_EQ(std::stoll(digits, nullptr, 16), entry(first).job.submitted_ms);
+  EXPECT_EQ(first[14], '7') << "the version: " << first;
+  EXPECT_NE(first.substr(15), second.substr(15));
+}
+
 TEST_F(Routes, TheJobIsWhatTheClientSaid) {
   std::string id = id_of(client
                              .post("/run", R"({"webhook":"http://x/y","input":  {"n" :1e999} ,
