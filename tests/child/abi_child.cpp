@@ -20,14 +20,17 @@ namespace {
   for (;;) pause();
 }
 
+// A sanitizer is not to catch what is done on purpose, before the handlers under test do.
+#define DELIBERATE __attribute__((noinline, no_sanitize("undefined"), no_sanitize("address")))
+
 // A frame of its own at every level of optimisation.
-__attribute__((noinline)) void segfault() {
+DELIBERATE void segfault() {
   volatile int* volatile nowhere = nullptr;
   *nowhere = 1;  // NOLINT: that is what it is for
 }
 
 // Named, not inlined, and with something left to do after the call: to be seen in the stack.
-__attribute__((noinline)) int recurse(int depth) {
+DELIBERATE int recurse(int depth) {
   volatile char room[4096];
   room[0] = static_cast<char>(depth);
   return (room[0] == static_cast<char>(depth) ? recurse(depth + 1) : 0) + room[0];
