@@ -14,6 +14,8 @@
 //     maps
 //     …                                              the bytes of /proc/self/maps
 //     end
+//     …                                              whatever the handler that was there before adds: an interpreter's
+//                                                    stacks (Python's faulthandler)
 
 #pragma once
 

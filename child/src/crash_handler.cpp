@@ -35,6 +35,7 @@ namespace format = protocol::crash_file;
 constexpr std::array kFatal{SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP};
 constexpr unsigned kHangSeconds = 5;
 constexpr std::size_t kStackSize = 64 * 1024;
+constexpr std::size_t kLeastStack = 32 * 1024;
 
 struct State {
   std::atomic<protocol::BlackBox*> page{nullptr};
@@ -325,7 +326,9 @@ class AlternateStack {
     if (looked_) return;
     looked_ = true;
     stack_t current{};
-    if (sigaltstack(nullptr, &current) == 0 && (current.ss_flags & SS_DISABLE) == 0) return;
+    // Somebody else's will do if it is not too small for the unwinder: Python's has 16 KiB.
+    if (sigaltstack(nullptr, &current) == 0 && (current.ss_flags & SS_DISABLE) == 0 && current.ss_size >= kLeastStack)
+      return;
     guard_ = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
     void* memory = mmap(nullptr, guard_ + kStackSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) return;  // then a stack overflow goes untold

@@ -169,6 +169,7 @@ class Worker final : private LineHandler {
   bool reported_ = false;
   Time ended_at_{};
   Cause cause_ = Cause::Itself;
+  std::vector<std::string> interpreter_stack_;  ///< what its crash file has of one
   std::string remark_;
 
   ChildProcess process_;  ///< last: ends first

@@ -70,6 +70,7 @@ void Worker::judge() {
     crashed = crashed || run.started;
   }
   const auto crash = crashed ? process_.crash() : std::nullopt;
+  if (crash) interpreter_stack_ = crash->interpreter;
   if (crash)
     site_.symboliser.symbolise(*crash, site_.options.stack_time,
                                [this, alive = std::weak_ptr(alive_)](const std::vector<std::string>& stack) {
@@ -118,6 +119,7 @@ Payload Worker::record_of(const Run& run, const std::vector<std::string>& stack)
   process::CrashRecord record = process_.describe(remark);
   if (cause_ == Cause::Violation) record.error_type = "ProtocolViolation";
   record.stack = stack;
+  record.interpreter_stack = interpreter_stack_;
   return to_payload(record, run);
 }
 

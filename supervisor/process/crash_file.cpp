@@ -111,6 +111,15 @@ void take_maps(std::string_view& text, CrashFile& crash) {
   }
 }
 
+/// What an interpreter says of itself, behind all else.
+void take_interpreter(std::string_view text, CrashFile& crash) {
+  while (!text.empty() && crash.interpreter.size() < CrashFile::kMaxLines) {
+    bool whole = false;
+    std::string_view line = take_line(text, whole);
+    if (!line.empty()) crash.interpreter.push_back(to_text(line));
+  }
+}
+
 std::string hexadecimal(std::uint64_t number) {
   char text[32];
   std::snprintf(text, sizeof text, "0x%llx", static_cast<unsigned long long>(number));
@@ -143,11 +152,13 @@ CrashFile parse_crash_file(std::string_view text) {
       crash.cut = to_text(rest);
     } else if (word == words::kMaps) {
       take_maps(text, crash);
+      if (crash.complete) break;
     } else if (word == words::kEnd) {
       crash.complete = true;
       break;
     }
   }
+  take_interpreter(text, crash);
   return crash;
 }
 

@@ -34,9 +34,11 @@ struct CrashFile {
   std::vector<Mapping> maps;          ///< those of files, at most kMaxMappings
   std::string maps_text;              ///< the maps as they were written
   bool complete = false;              ///< the handler reached its end
+  std::vector<std::string> interpreter;  ///< lines behind the end: an interpreter's stacks, at most kMaxLines
 
   static constexpr std::size_t kMaxFrames = 64;
   static constexpr std::size_t kMaxMappings = 4096;
+  static constexpr std::size_t kMaxLines = 200;
   static constexpr std::size_t kMaxBytes = 2 * 1024 * 1024;
 };
 

@@ -21,6 +21,8 @@ boost::json::object to_object(const CrashRecord& record) {
   object["run_time_ms"] = record.run_time.count();
   object["attempt"] = record.attempt;
   object["stack"] = boost::json::value_from(record.stack);
+  if (!record.interpreter_stack.empty())
+    object["interpreter_stack"] = boost::json::value_from(record.interpreter_stack);
   object["log_tail"] = boost::json::value_from(record.log_tail);
   object["worker_id"] = record.worker_id;
   object["hostname"] = record.hostname;
@@ -45,10 +47,13 @@ std::string to_json(const CrashRecord& record, std::size_t max_bytes) {
   std::string text = boost::json::serialize(to_object(record));
   if (text.size() <= max_bytes) return text;
   CrashRecord shorter = record;
-  while (text.size() > max_bytes && !(shorter.log_tail.empty() && shorter.stack.empty())) {
-    // The oldest lines, then the outermost frames: half of them at a time, for it is rare and need not be fine.
+  while (text.size() > max_bytes &&
+         !(shorter.log_tail.empty() && shorter.interpreter_stack.empty() && shorter.stack.empty())) {
+    // The oldest lines, then the interpreter's last threads, then the outermost frames: half of them at a time, for it is rare and need not be fine.
     if (auto& lines = shorter.log_tail; !lines.empty())
       lines.erase(lines.begin(), lines.begin() + static_cast<std::ptrdiff_t>((lines.size() + 1) / 2));
+    else if (auto& threads = shorter.interpreter_stack; !threads.empty())
+      threads.resize(threads.size() / 2);
     else
       shorter.stack.resize(shorter.stack.size() / 2);
     text = boost::json::serialize(to_object(shorter));

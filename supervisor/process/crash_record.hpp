@@ -24,8 +24,9 @@ struct CrashRecord {
   std::uint64_t peak_rss_bytes = 0;
   std::chrono::milliseconds run_time{0};  ///< of this attempt
   int attempt = 1;
-  std::vector<std::string> stack;     ///< innermost first; empty where the process left none
-  std::vector<std::string> log_tail;  ///< oldest first
+  std::vector<std::string> stack;              ///< innermost first; empty where the process left none
+  std::vector<std::string> interpreter_stack;  ///< of every thread, as an interpreter wrote it; left out where empty
+  std::vector<std::string> log_tail;           ///< oldest first
   std::string worker_id;
   std::string hostname;
 };

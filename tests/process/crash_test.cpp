@@ -47,6 +47,16 @@ TEST(CrashFile, IsUnderstood) {
   EXPECT_EQ(crash_reason(crash), "uncaught exception std::runtime_error: no such: model, in thread ocr worker");
 }
 
+TEST(CrashFile, WhatAnInterpreterAddsIsKept) {
+  const CrashFile crash = parse_crash_file(
+      std::string(kWhole) +
+      "Fatal Python error: Aborted\n\nThread 0x1 (most recent call first):\n  File \"a.py\", line 3 in f\n");
+  EXPECT_EQ(crash.interpreter,
+            (std::vector<std::string>{"Fatal Python error: Aborted",
+                                      "Thread 0x1 (most recent call first):", "  File \"a.py\", line 3 in f"}));
+  EXPECT_EQ(crash.frames.size(), 3U);
+}
+
 TEST(CrashFile, CutOffAnywhereGivesWhatIsThere) {
   std::string whole = kWhole;
   for (std::size_t size = 0; size <= whole.size(); ++size) {
@@ -234,6 +244,7 @@ TEST(CrashRecord, SaysWhatTheIssueNames) {
   record.run_time = std::chrono::milliseconds(1500);
   record.attempt = 2;
   record.stack = {"f() at f.cpp:1"};
+  record.interpreter_stack = {"Current thread (most recent call first):"};
   record.log_tail = {"loading \"model\"", "ü"};
   record.worker_id = "w0.3";
   record.hostname = "machine";
@@ -241,7 +252,8 @@ TEST(CrashRecord, SaysWhatTheIssueNames) {
       to_json(record),
       R"({"error_type":"WorkerCrash","error_message":"handler process 4711 was killed by SIGSEGV while running this job",)"
       R"("signal":"SIGSEGV","signal_number":11,"oom_killed":false,"peak_rss_bytes":123456,"run_time_ms":1500,"attempt":2,)"
-      R"("stack":["f() at f.cpp:1"],"log_tail":["loading \"model\"","ü"],"worker_id":"w0.3","hostname":"machine"})");
+      R"("stack":["f() at f.cpp:1"],)"
+      R"("interpreter_stack":["Current thread (most recent call first):"],"log_tail":["loading \"model\"","ü"],"worker_id":"w0.3","hostname":"machine"})");
 }
 
 TEST(CrashRecord, AnExitInTheMiddleIsACrashToo) {

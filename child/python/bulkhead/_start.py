@@ -29,9 +29,12 @@ def _serve(program):
     except NoSupervisor as reason:
         print("bulkhead: %s" % reason, file=sys.stderr)
         return 1
+    process = os.getpid()
     try:
         status = _run(program, connection)
     finally:
+        if os.getpid() != process:
+            os._exit(0)  # a handler forked and came back twice; only one of them has anybody to answer to
         connection.close()
     if status == _abi.OK:
         return 0
