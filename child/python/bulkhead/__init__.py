@@ -54,5 +54,5 @@ def start(
     program = Program(handler, rules, refresh_worker, modifier, setup=setup)
     program.make_job = lambda run: Job(run, not program.coroutines)
     code = _start.start_program(program, Arguments())
-    if code != 0:
+    if code:
         sys.exit(code)

@@ -72,7 +72,7 @@ class Abi:
                 "Bulkhead's library could not be loaded (%s). Install Bulkhead, or name the file in BULKHEAD_LIBRARY."
                 % error
             ) from None
-        size = POINTER(c_size_t)
+        size = c_void_p  # an address as a number, which is the quickest to pass
         self.connect = _declare(letting_go, "bh_connect", c_void_p, POINTER(Options), c_char_p, c_size_t)
         self.ready = _declare(letting_go, "bh_ready", c_int, c_void_p, c_int)
         self.next = _declare(letting_go, "bh_next", c_int, c_void_p, c_int, c_void_p)

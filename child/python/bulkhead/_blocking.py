@@ -17,6 +17,9 @@ from ._program import is_awaitable
 from ._run import Run, running
 
 
+_PLAIN = frozenset((dict, str, list, int, float, bool, tuple, type(None)))
+
+
 class Loop:
     def __init__(self, program, connection):
         self._program = program
@@ -34,7 +37,7 @@ class Loop:
         """Runs jobs until the supervisor says stop. Or returns a run with what its handler returned, an awaitable."""
         program, abi = self._program, self._abi
         child, event = self._connection.child, _abi.Event()
-        next_event, where = abi.next, _abi.ctypes.byref(event)
+        next_event, where = abi.next, _abi.ctypes.addressof(event)
         self._connection.ready(1)
         while True:
             status = next_event(child, -1, where)
@@ -61,7 +64,9 @@ class Loop:
                     self._check()
                 value = program.handler(job)
                 kind = type(value)
-                if kind is types.GeneratorType and not is_awaitable(value):
+                if kind in _PLAIN:
+                    outcome = rules.returned(value)
+                elif kind is types.GeneratorType and not is_awaitable(value):
                     outcome = self._stream(run, value)
                 elif kind is types.AsyncGeneratorType or is_awaitable(value):
                     self._entered = None

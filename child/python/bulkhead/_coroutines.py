@@ -25,11 +25,10 @@ class Loop:
         self._connection = connection
         self._abi = connection.abi
         self._event = _abi.Event()
-        self._where = _abi.ctypes.byref(self._event)
+        self._where = _abi.ctypes.addressof(self._event)
         self._descriptor = self._abi.fd(connection.child)
         self._runs = {}  # by handle
         self._pumping = False
-        self._pump_soon = False
         self._ending = False
         self.status = _abi.OK
         self._loop = asyncio.new_event_loop()
@@ -62,7 +61,7 @@ class Loop:
 
     def _pump(self):
         """Takes all events there are."""
-        self._pumping, self._pump_soon = True, False
+        self._pumping = True
         child, event = self._connection.child, self._event
         try:
             while True:
@@ -142,9 +141,8 @@ class Loop:
             self._adjust()
         if self._ending:
             self._end()
-        elif not self._pumping and not self._pump_soon:
-            self._pump_soon = True
-            self._loop.call_soon(self._pump)
+        elif not self._pumping:
+            self._pump()  # the next job is here, perhaps: that saves a turn of the loop
 
     async def _outcome(self, run, returned):
         program = self._program

@@ -10,7 +10,8 @@ import math
 
 MOST_LEVELS = 512  # what the supervisor takes
 
-_decode = json.JSONDecoder().decode
+_decoder = json.JSONDecoder()
+_scan = _decoder.scan_once
 
 
 class NotJson(TypeError):
@@ -19,7 +20,14 @@ class NotJson(TypeError):
 
 def decode(text):
     """From bytes of UTF-8."""
-    return _decode(str(text, "utf-8"))
+    text = str(text, "utf-8")
+    try:
+        value, end = _scan(text, 0)
+        if end == len(text):
+            return value
+    except StopIteration:
+        pass
+    return _decoder.decode(text)  # with blanks around it
 
 
 def _plain_number(value):
@@ -40,7 +48,8 @@ def _encoder():
         ).encode
     # Without the table of containers being written: a circle ends by the limit of recursion, a good value pays nothing.
     write = make(None, _plain_number, json.encoder.encode_basestring, None, ":", ",", False, False, False)
-    return lambda value: "".join(write(value, 0))
+    join = "".join
+    return lambda value: join(write(value, 0))
 
 
 _encode = _encoder()

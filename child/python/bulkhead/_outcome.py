@@ -35,7 +35,10 @@ class Rules:
         """Of what a standard handler or a coroutine returned."""
         error, refresh = None, False
         if isinstance(value, dict):
-            if "error" in value or "refresh_worker" in value:
+            if "error" not in value and "refresh_worker" not in value:
+                if value and self.debugger is None:
+                    return Outcome(encode(value, "output", self.nan_as_null))
+            else:
                 # A copy: the handler may return the same dict again.
                 value = dict(value)
                 error, refresh = value.pop("error", None), bool(value.pop("refresh_worker", None))

@@ -17,7 +17,7 @@ current = ContextVar("bulkhead_run")  # the run a coroutine works for
 running = {}  # by job id
 
 _size = ctypes.c_size_t()
-_size_ref = ctypes.byref(_size)
+_size_at = ctypes.addressof(_size)
 _string_at = ctypes.string_at
 
 
@@ -47,13 +47,14 @@ class Run:
     def job(self):
         """The dict a handler gets. Called once, by the thread that took the event."""
         abi, handle = self.abi, self.handle
-        text = abi.job_input(handle, _size_ref)
+        text = abi.job_input(handle, _size_at)
         value = decode(_string_at(text, _size.value))
-        extra = abi.job_extra(handle, _size_ref)
-        if not _size.value:
-            return {"id": self.id, "input": value}
+        extra = abi.job_extra(handle, _size_at)
         job = {"id": self.id, "input": value}
-        for key, part in decode(_string_at(extra, _size.value)).items():
+        size = _size.value
+        if not size:
+            return job
+        for key, part in decode(_string_at(extra, size)).items():
             job.setdefault(key, part)
         return job
 
@@ -89,7 +90,7 @@ class Run:
         """The bytes an earlier attempt saved last, or None."""
         size = ctypes.c_size_t()
         with self.lock:
-            data = self.abi.job_checkpoint(self.handle, ctypes.byref(size)) if self.handle else None
+            data = self.abi.job_checkpoint(self.handle, ctypes.addressof(size)) if self.handle else None
             return _string_at(data, size.value) if data is not None else None
 
     def save_checkpoint(self, data, wait):

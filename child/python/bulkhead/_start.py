@@ -15,11 +15,11 @@ def nan_as_null():
 
 
 def start_program(program, arguments):
-    """The exit code. Returns when the supervisor said stop, or when the test is over."""
+    """The exit code. Returns when the supervisor said stop, or when the test is over; None where nothing was to be done."""
     if supervised():
         return _serve(program)
     if _is_worker_of_multiprocessing():
-        return 0  # it has imported the handler's module again, to find a function there
+        return None  # it has imported the handler's module again, to find a function there
     return _local.main(program, arguments)
 
 
@@ -64,5 +64,8 @@ def _run(program, connection):
 
 
 def _is_worker_of_multiprocessing():
-    multiprocessing = sys.modules.get("multiprocessing.process")
-    return multiprocessing is not None and getattr(multiprocessing, "_parent_process", None) is not None
+    process = sys.modules.get("multiprocessing.process")
+    if process is None:
+        return False
+    # While it still imports, only the second is set.
+    return getattr(process, "_parent_process", None) is not None or getattr(process.current_process(), "_inheriting", False)

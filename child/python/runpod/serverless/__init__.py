@@ -39,5 +39,5 @@ def start(config):
     from . import _worker
 
     code = _worker.run(config)
-    if code != 0 or _worker.tested():
+    if code or (code == 0 and _worker.tested()):
         sys.exit(code)

@@ -19,7 +19,7 @@ def tested():
 
 
 def run(config):
-    """The exit code."""
+    """The exit code; None where this process has nothing to start."""
     handler = config.get("handler")
     if not callable(handler):
         raise TypeError('runpod.serverless.start: config["handler"] must be callable, not %r' % (handler,))
