@@ -1,0 +1,122 @@
+#include "supervisor/init/command.hpp"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "supervisor/init/say.hpp"
+#include "supervisor/init/terminal.hpp"
+
+namespace bulkhead::init {
+namespace {
+
+/// A variable that names the process something is meant for: where that is this process, the command takes its place.
+struct Addressee {
+  const char* name;
+  char text[40];  // "LISTEN_PID=1234": what stands in the environment
+  bool ours = false;
+};
+Addressee addressees[] = {{"LISTEN_PID", {}}, {"WATCHDOG_PID", {}}};
+
+void write_pid(Addressee& variable, pid_t pid) {
+  std::snprintf(variable.text, sizeof variable.text, "%s=%d", variable.name, static_cast<int>(pid));
+}
+
+void close_all_but(int first_kept, int last_kept, int also_kept) {
+  int limit = INT_MAX;
+  auto close_between = [](unsigned from, unsigned to) {
+    return from > to || syscall(SYS_close_range, from, to, 0) == 0;
+  };
+  bool done = also_kept > last_kept
+                  ? close_between(static_cast<unsigned>(last_kept) + 1, static_cast<unsigned>(also_kept) - 1) &&
+                        close_between(static_cast<unsigned>(also_kept) + 1, UINT_MAX)
+                  : close_between(static_cast<unsigned>(last_kept) + 1, UINT_MAX);
+  if (done) return;
+  // Before Linux 5.9, or where a filter refuses it.
+  rlimit files{};
+  getrlimit(RLIMIT_NOFILE, &files);
+  limit = files.rlim_cur > 65'536 ? 65'536 : static_cast<int>(files.rlim_cur);
+  for (int fd = 3; fd < limit; ++fd)
+    if ((fd < first_kept || fd > last_kept) && fd != also_kept) close(fd);
+}
+
+}  // namespace
+
+Command::Command(const Options& options) : own_group_(getpgrp()) {
+  // Ignored, the kernel would reap for us and keep the exit status from us.
+  struct sigaction by_default {};
+  by_default.sa_handler = SIG_DFL;
+  sigaction(SIGCHLD, &by_default, &inherited_child_action_);
+
+  const char* sockets = std::getenv("LISTEN_FDS");
+  for (Addressee& variable : addressees) {
+    const char* value = std::getenv(variable.name);
+    variable.ours = value != nullptr && std::atol(value) == getpid();
+    if (!variable.ours) continue;
+    write_pid(variable, getpid());
+    putenv(variable.text);
+    if (&variable == &addressees[0] && sockets != nullptr) sockets_ = std::atoi(sockets);
+  }
+  if (sockets_ < 0 || sockets_ > 1000) sockets_ = 0;
+  unsetenv("LISTEN_PIDFDID");  // of this process, as its number is
+  if (!options.supervise()) return;
+  directory_ = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  static char mark[40];
+  std::snprintf(mark, sizeof mark, "BULKHEAD_INIT_PID=%d", static_cast<int>(getpid()));
+  putenv(mark);
+  // Also from the first one: no supervisor shall have what the next one has not.
+  close_all_but(3, 2 + sockets_, directory_);
+}
+
+pid_t Command::start(const Options& options) {
+  pid_t pid = fork();
+  if (pid == 0) become(options);
+  if (pid < 0) return -1;
+  // Here too, so that no signal to the group is sent before there is one.
+  setpgid(pid, pid);
+  give_terminal_to(pid);
+  return pid;
+}
+
+bool Command::give_terminal_to(pid_t group) {
+  bool given = give_terminal(own_group_, group);
+  // The command may have been quicker to take it.
+  has_terminal_ = given || give_terminal(group, group);
+  return given;
+}
+
+void Command::become(const Options& options) {
+  pid_t self = getpid();
+  setpgid(self, self);
+  give_terminal(own_group_, self);
+  for (Addressee& variable : addressees)
+    if (variable.ours) write_pid(variable, self);
+  if (options.supervise()) {
+    // Without us nobody would reap, restart or stop it.
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (directory_ >= 0 && fchdir(directory_) != 0)
+      say("cannot go back to the working directory: %s", strerrordesc_np(errno));
+  }
+  sigaction(SIGCHLD, &inherited_child_action_, nullptr);
+  sigprocmask(SIG_SETMASK, &options.mask, nullptr);
+  execvp(options.command[0], options.command);
+  int error = errno;
+  say("cannot run %s: %s", options.command[0], strerrordesc_np(error));
+  _exit(error == ENOENT ? 127 : 126);
+}
+
+void Command::let_go(const Options& options) {
+  if (!options.supervise()) close_all_but(3, 2, -1);
+  if (chdir("/") != 0) say("cannot leave the working directory: %s", strerrordesc_np(errno));
+}
+
+}  // namespace bulkhead::init

@@ -1,0 +1,261 @@
+// One loop: wait for a signal, or for the deadline of the phase we are in; then reap whoever has ended. Signals are
+// always blocked and taken one by one, so no handler ever runs and nothing is lost; while all is well there is no
+// deadline, and so no wake-up.
+//
+//   Running   the command lives. SIGTERM starts the grace, at whose end everything is killed.
+//   Pausing   a supervisor was killed, and the next one is not started yet.
+//   Leaving   the command has ended. What it left has had SIGTERM, and the grace runs.
+//   Killing   SIGKILL, again and again, to whatever appears, until there is no child.
+//
+// Only the command is ever signalled by its number or group, and only while it is not reaped (a group also while it has
+// members): no number can be a stranger's. Everything else is found and signalled by leftovers.cpp.
+
+#include "supervisor/init/init.hpp"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <ctime>
+
+#include "supervisor/init/leftovers.hpp"
+#include "supervisor/init/say.hpp"
+#include "supervisor/init/terminal.hpp"
+
+namespace bulkhead::init {
+namespace {
+
+constexpr long long kNever = 1LL << 62;
+constexpr int kKillPause = 10;  // between two rounds of SIGKILL, ms
+
+long long now() {
+  timespec time{};
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec * 1000LL + time.tv_nsec / 1'000'000;
+}
+
+/// The next signal, or 0 when the deadline has passed.
+int next_signal(long long deadline) {
+  sigset_t all;
+  sigfillset(&all);
+  for (;;) {
+    int signal;
+    if (deadline == kNever) {
+      signal = sigwaitinfo(&all, nullptr);
+    } else {
+      long long left = deadline - now();
+      if (left < 0) left = 0;
+      timespec time{static_cast<time_t>(left / 1000), static_cast<long>(left % 1000) * 1'000'000};
+      signal = sigtimedwait(&all, nullptr, &time);
+    }
+    if (signal > 0) return signal;
+    if (errno == EAGAIN) return 0;
+    // EINTR: we were stopped and continued, or traced.
+  }
+}
+
+/// Those a process gets for its own faults. From outside they would only end us or the command.
+bool is_fault(int signal) {
+  switch (signal) {
+    case SIGILL:
+    case SIGTRAP:
+    case SIGABRT:
+    case SIGBUS:
+    case SIGFPE:
+    case SIGSEGV:
+    case SIGSYS: return true;
+    default: return false;
+  }
+}
+
+int code_of(int status) { return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status); }
+
+}  // namespace
+
+Init::Init(const Options& options) : options_(options), command_(options), deadline_(kNever) {}
+
+int Init::run() {
+  start();
+  command_.let_go(options_);
+  // Before the first wait: it may have ended already, under a SIGCHLD that was taken for an earlier one.
+  for (reap(); phase_ != Phase::Over; reap()) {
+    int signal = next_signal(deadline_);
+    if (signal == 0) time_is_up();
+    if (signal != 0 && signal != SIGCHLD) handle(signal);
+  }
+  return options_.success[code_] ? 0 : code_;
+}
+
+void Init::start() {
+  phase_ = Phase::Running;
+  deadline_ = kNever;
+  stopped_ = false;
+  main_ = command_.start(options_);
+  if (main_ > 0) {
+    group_ = main_;
+    return;
+  }
+  say("cannot start a process: %s", strerrordesc_np(errno));
+  main_ = 0;
+  code_ = 71;  // EX_OSERR
+  if (!restart()) leave();
+}
+
+// ---- signals -------------------------------------------------------------------------------------------------------
+
+void Init::handle(int arrived) {
+  int signal = options_.rewrite[arrived];
+  if (signal == 0) return;
+  if (main_ == 0) {
+    // Nobody to send it to. Whoever wants an end gets it sooner.
+    if (arrived == SIGTERM || arrived == SIGINT || arrived == SIGQUIT) {
+      told_ = true;
+      if (phase_ == Phase::Pausing) return leave();
+      end_by(now() + kShortGrace);
+    }
+    return;
+  }
+  if (options_.supervise() && arrived == SIGABRT) {
+    pass_on(SIGABRT);
+    return told_to_end(kAbortGrace);
+  }
+  if (is_fault(arrived) && options_.rewrite[arrived] == arrived) return;
+  pass_on(signal);
+  if (arrived == SIGTERM || signal == SIGTERM) return told_to_end(options_.grace);
+  // A supervisor drains on these too, by deadlines of its own.
+  if (options_.supervise() && (arrived == SIGINT || arrived == SIGQUIT)) told_ = true;
+}
+
+void Init::pass_on(int signal) {
+  // A group that nobody outside it watches over cannot be stopped by what a terminal sends.
+  if ((signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU) && getsid(main_) != getsid(0)) signal = SIGSTOP;
+  if (options_.group && main_ > 1)
+    kill(-main_, signal);
+  else
+    kill(main_, signal);
+}
+
+void Init::told_to_end(long long grace) {
+  // Stopped, it would not see the signal.
+  if (stopped_) pass_on(SIGCONT);
+  // A supervisor has deadlines of its own, which its second SIGTERM shortens.
+  bool shorten = told_ && !options_.supervise();
+  told_ = true;
+  end_by(now() + (shorten && grace > kShortGrace ? kShortGrace : grace));
+}
+
+void Init::end_by(long long deadline) {
+  if (phase_ != Phase::Killing && deadline < deadline_) deadline_ = deadline;
+}
+
+// ---- children ------------------------------------------------------------------------------------------------------
+
+/// Many deaths may be one SIGCHLD, and a SIGCHLD no death: so until the kernel has no more.
+void Init::reap() {
+  for (;;) {
+    int status = 0;
+    pid_t pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED);
+    if (pid == 0) return;
+    if (pid < 0) {
+      if (errno == EINTR) continue;
+      if (phase_ == Phase::Leaving || phase_ == Phase::Killing) phase_ = Phase::Over;
+      return;
+    }
+    if (pid != main_) continue;
+    if (WIFSTOPPED(status))
+      stopped(WSTOPSIG(status));
+    else if (WIFCONTINUED(status))
+      stopped_ = false;
+    else
+      ended(status);
+  }
+}
+
+/// Whoever watches us in a terminal shall see that the command stopped, and can continue it by continuing us. Without a
+/// terminal, and as PID 1, nobody would.
+void Init::stopped(int signal) {
+  stopped_ = true;
+  pid_t own = getpgrp();
+  // The shell above gave us the terminal after we had passed it on, or only now.
+  if ((signal == SIGTTIN || signal == SIGTTOU) && command_.give_terminal_to(main_)) {
+    kill(-main_, SIGCONT);
+    return;
+  }
+  if (getpid() == 1 || told_ || !command_.has_terminal() || !give_terminal(main_, own)) return;
+  kill(getpid(), SIGSTOP);
+  // From here on we are continued.
+  give_terminal(own, main_);
+  kill(-main_, SIGCONT);
+}
+
+void Init::ended(int status) {
+  // For the shell that reads from it next.
+  if (command_.has_terminal()) give_terminal(main_, getpgrp());
+  main_ = 0;
+  code_ = code_of(status);
+  if (options_.supervise() && WIFSIGNALED(status)) {
+    if (!told_) say("the supervisor was ended by SIG%s", sigabbrev_np(WTERMSIG(status)));
+    if (restart()) return;
+  }
+  leave();
+}
+
+/// False: not any more.
+bool Init::restart() {
+  if (!options_.supervise() || told_ || options_.restarts == 0) return false;
+  long long time = now();
+  int limit = options_.restarts;
+  if (restarts_ >= limit && time - restarted_[(restarts_ - limit) % kCounted] < kIntensityPeriod) {
+    say("started again %d times within %d s: giving up", limit, kIntensityPeriod / 1000);
+    return false;
+  }
+  bool in_a_row = restarts_ > 0 && time - restarted_[(restarts_ - 1) % kCounted] < kIntensityPeriod;
+  if (!in_a_row)
+    pause_ = 0;
+  else
+    pause_ = pause_ == 0 ? kFirstPause : pause_ * 2 > kLongestPause ? kLongestPause : pause_ * 2;
+  restarted_[restarts_++ % kCounted] = time;
+  phase_ = Phase::Pausing;
+  // Up to an eighth more, so that several that died of one cause do not come back as one.
+  deadline_ = time + pause_ + (pause_ > 0 ? time % (pause_ / 8) : 0);
+  return true;
+}
+
+// ---- the end -------------------------------------------------------------------------------------------------------
+
+void Init::leave() {
+  if (phase_ == Phase::Killing) return;
+  long long left = deadline_ - now();  // of the grace, if it runs already
+  long long least = options_.grace < kShortGrace ? options_.grace : kShortGrace;
+  bool runs = phase_ == Phase::Running && deadline_ != kNever;
+  phase_ = Phase::Leaving;
+  long long grace = options_.supervise() && options_.grace > kLeftoversGrace ? kLeftoversGrace : options_.grace;
+  deadline_ = now() + (!runs ? grace : left > least ? left : least);
+  signal_all_below(SIGTERM, group_);
+  signal_all_below(SIGCONT, group_);
+}
+
+void Init::time_is_up() {
+  switch (phase_) {
+    case Phase::Pausing: return start();
+    case Phase::Running:
+    case Phase::Leaving:
+      phase_ = Phase::Killing;
+      kill_until_ = now() + kKillTime;
+      break;
+    case Phase::Killing:
+      if (now() >= kill_until_) {
+        say("processes that were killed are still there; leaving them to the kernel");
+        phase_ = Phase::Over;
+        return;
+      }
+      break;
+    case Phase::Over: return;
+  }
+  signal_all_below(SIGKILL, group_);
+  deadline_ = now() + kKillPause;
+}
+
+}  // namespace bulkhead::init

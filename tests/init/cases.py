@@ -1,0 +1,586 @@
+"""What an init has to do, one function a promise: `case(start, tmp)`, where start(COMMAND, …) starts the init in question
+in the mode in question. The first line of a function's text is its row in docs/INIT.md."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from inits import NAMESPACE, OURS, PROBE, children_of, facts_of
+from signal import (SIGABRT, SIGBUS, SIGCHLD, SIGCONT, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGSEGV,
+                    SIGSTOP, SIGSYS, SIGTERM, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2)
+
+CASES = []
+FAULTS = {SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS}
+TERMINAL = {SIGTSTP, SIGTTIN, SIGTTOU}
+
+
+def case(only=None, inits=None, chance=False):
+    """`only`: the one mode it makes sense in. `inits`: for whom the case exists; all, if not said. `chance`: others keep
+    it now and then."""
+    def add(function):
+        function.only, function.inits, function.chance = only, inits, chance
+        function.title = function.__doc__.split("\n")[0]
+        CASES.append(function)
+        return function
+    return add
+
+
+# ---- exit ----------------------------------------------------------------------------------------------------------
+
+
+@case()
+def exit_codes(start, tmp):
+    """Exit codes pass through"""
+    for code in (0, 1, 2, 42, 63, 64, 125, 126, 127, 128, 129, 200, 254, 255):
+        with start([PROBE, "exit", str(code)]) as run:
+            assert run.code() == code
+
+
+@case()
+def death_by_signal(start, tmp):
+    """Death by signal N becomes 128+N"""
+    for number in (SIGHUP, SIGQUIT, SIGKILL, SIGTERM, SIGSEGV, SIGPIPE):
+        with start([PROBE, "die", str(int(number))]) as run:
+            assert run.code() == 128 + number
+
+
+@case(inits=["bulkhead", "tini"])
+def remapped_codes(start, tmp):
+    """Codes told to mean success become 0, others stay (`-e`)"""
+    for code, expected in ((3, 0), (143, 0), (255, 0), (4, 4)):
+        with start([PROBE, "exit", str(code)], success=(3, 143, 255)) as run:
+            assert run.code() == expected
+    with start([PROBE, "exit", "77"], success=range(256)) as run:
+        assert run.code() == 0
+
+
+@case()
+def not_found(start, tmp):
+    """A command that is not there: 127; that cannot be executed, or is a directory: 126"""
+    plain = tmp / "plain"
+    plain.write_text("")
+    for command, code in (("/no/such/program", 127), ("no-such-program", 127), (str(plain), 126), (str(tmp), 126)):
+        with start([command]) as run:
+            assert run.code() == code, command
+
+
+@case()
+def usage(start, tmp):
+    """No command, a bad flag: an exit code other than 0, and a usage text; help and version: 0"""
+    def ask(*words):
+        return subprocess.run([start.init.argv(False)[0], *words], capture_output=True, text=True, timeout=60)
+    for words in ((), ("--no-such-flag", "true")):
+        run = ask(*words)
+        assert run.returncode != 0 and (run.stderr + run.stdout).strip(), words
+    for word in ("-h", "--version"):
+        assert ask(word).returncode == 0, word
+
+
+@case(inits=["bulkhead"])
+def malformed_values(start, tmp):
+    """A malformed value is refused by name"""
+    for option, value in (("-e", "256"), ("-e", "x"), ("-r", "TERM"), ("-r", "TERM:NO"), ("-r", "0:1"), ("-p", "99"),
+                          ("--grace", "-1"), ("--grace", "1x")):
+        run = subprocess.run([OURS.program, option, value, "--", "true"], capture_output=True, text=True, timeout=60)
+        assert run.returncode == 2 and f"{option} {value}: must be" in run.stderr, (option, value, run.stderr)
+
+
+@case()
+def flags_of_the_command(start, tmp):
+    """The command's own flags are its own, without `--` too"""
+    with start(["echo", "-g", "--help", "-e", "no"], dashes=False) as run:
+        assert run.code() == 0
+        run.line("-g --help -e no")
+
+
+@case()
+def together(start, tmp):
+    """The command and its orphans die at the same moment: no hang, the right code"""
+    for _ in range(5):
+        with start([PROBE, "burst", "20"]) as run:
+            assert run.code() == 5
+
+
+@case()
+def ignored_sigchld(start, tmp):
+    """Started with SIGCHLD ignored: the exit code is still found"""
+    with start([PROBE, "exit", "6"], before=["ignore", int(SIGCHLD)]) as run:
+        assert run.code() == 6
+
+
+@case()
+def dies_at_once(start, tmp):
+    """A command that ends before the init looks"""
+    for _ in range(20):
+        with start(["true"]) as run:
+            assert run.code() == 0
+
+
+@case()
+def stop_is_no_exit(start, tmp):
+    """A stopped and continued command has not ended"""
+    with start([PROBE, "watch"]) as run:
+        run.line("ready")
+        main = run.main()
+        for _ in range(3):
+            run.signal(SIGSTOP, main)
+            run.until(lambda: facts_of(main)[0] == "T", "its stop")
+            run.signal(SIGCONT, main)
+            run.until(lambda: facts_of(main)[0] == "S", "its going on")
+        assert run.process.poll() is None
+        run.signal(SIGKILL, main)
+        assert run.code() == 128 + SIGKILL
+
+
+@case()
+def first_thread_ends(start, tmp):
+    """The command's first thread ends, another goes on: it lives"""
+    with start([PROBE, "leader"]) as run:
+        run.line("ready")
+        assert facts_of(run.main())[0] == "Z" and run.process.poll() is None
+        run.write()
+        assert run.code() == 7
+
+
+# ---- signals -------------------------------------------------------------------------------------------------------
+
+
+def sent_on(number):
+    return number not in {SIGKILL, SIGSTOP, SIGCHLD} | FAULTS
+
+
+@case()
+def every_signal(start, tmp):
+    """Signals 1 to 31 arrive under their numbers (the terminal's may arrive as a stop)"""
+    for number in range(1, 32):
+        if not sent_on(number) or number == SIGTERM or number in TERMINAL:
+            continue
+        with start([PROBE, "watch"]) as run:
+            run.line("ready")
+            run.signal(number)
+            run.line(str(int(number)))
+
+
+@case()
+def terminal_signals(start, tmp):
+    """TSTP, TTIN and TTOU arrive, or stop the command"""
+    for number in sorted(TERMINAL):
+        with start([PROBE, "watch"]) as run:
+            run.line("ready")
+            main = run.main()
+            run.signal(number)
+            run.until(lambda: str(int(number)) in run.lines or facts_of(main)[0] == "T", f"signal {number}")
+
+
+@case()
+def realtime_signals(start, tmp):
+    """Realtime signals 34 to 64 too"""
+    with start([PROBE, "watch"]) as run:
+        run.line("ready")
+        for number in range(34, 65):
+            run.signal(number)
+            run.line(str(number))
+
+
+@case(inits=["bulkhead", "dumb-init"])
+def rewriting(start, tmp):
+    """Rewrite, swap and drop (`-r`)"""
+    rules = [(SIGHUP, SIGQUIT), (SIGUSR1, SIGUSR2), (SIGUSR2, SIGUSR1), (SIGINT, 0)]
+    with start([PROBE, "watch"], rewrite=rules) as run:
+        run.line("ready")
+        for number in (SIGINT, SIGHUP, SIGUSR1, SIGUSR2):
+            run.signal(number)
+            if number != SIGINT:
+                run.line(str(int(dict(rules)[number])))
+        assert run.lines == ["ready", str(int(SIGQUIT)), str(int(SIGUSR2)), str(int(SIGUSR1))]
+
+
+@case(inits=["bulkhead", "dumb-init"])
+def rewriting_realtime(start, tmp):
+    """Realtime signals are rewritten too"""
+    with start([PROBE, "watch"], rewrite=[(40, SIGUSR1), (SIGUSR2, 50)]) as run:
+        run.line("ready")
+        for number, arrives in ((40, SIGUSR1), (SIGUSR2, 50), (41, 41)):
+            run.signal(number)
+            run.line(str(int(arrives)))
+
+
+@case(inits=["bulkhead"])
+def signal_to_the_dead(start, tmp):
+    """Signals that come when the command is gone do no harm"""
+    with start([PROBE, "leave", "setsid", str(tmp / "file"), "4"]) as run:
+        run.line("left")
+        run.until(lambda: facts_of(run.pid)[0] is None or run.lines == ["left"], "a moment")
+        for _ in range(20):
+            for number in (SIGHUP, SIGUSR1, SIGWINCH_, 40):
+                try:
+                    run.signal(number)
+                except ProcessLookupError:
+                    pass
+        assert run.code() == 4
+
+
+SIGWINCH_ = int(signal.SIGWINCH)
+
+
+@case(chance=True)
+def blocked_first(start, tmp):
+    """A SIGTERM that comes before the command is there is honoured, once signals are blocked"""
+    for _ in range(5):
+        with start(["sleep", "1000"]) as run:
+            def masked():
+                if children_of(run.pid):
+                    return True
+                text = Path(f"/proc/{run.pid}/status").read_text()
+                blocked = next(line.split()[1] for line in text.splitlines() if line.startswith("SigBlk"))
+                name = next(line.split()[1] for line in text.splitlines() if line.startswith("Name"))
+                return name == Path(start.init.program).name[:15] and int(blocked, 16) >> (SIGTERM - 1) & 1
+            run.until(masked, "its mask")
+            run.signal(SIGTERM)
+            assert run.code() == 128 + SIGTERM
+
+
+@case()
+def faults_from_outside(start, tmp):
+    """SEGV and ABRT from outside are survived, and not sent on"""
+    with start([PROBE, "watch"]) as run:
+        run.line("ready")
+        for number in sorted(FAULTS):
+            run.signal(number)
+        run.signal(SIGUSR1)
+        run.line(str(int(SIGUSR1)))
+        assert run.lines == ["ready", str(int(SIGUSR1))]
+
+
+@case()
+def inherited_signals(start, tmp):
+    """What was blocked or ignored at entry is so for the command, and nothing else"""
+    ignored, blocked = (SIGTTOU, SIGSEGV, SIGINT), (SIGTTIN, SIGILL, SIGTERM)
+    before = [word for number in ignored for word in ("ignore", int(number))]
+    before += [word for number in blocked for word in ("block", int(number))]
+    inherited = {}
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(("SigBlk", "SigIgn")):
+            inherited[line[:6]] = int(line.split()[1], 16)
+    # Python ignores SIGPIPE and SIGXFSZ for itself and gives them back to what it starts.
+    inherited["SigIgn"] &= ~(1 << (SIGPIPE - 1) | 1 << (signal.SIGXFSZ - 1))
+    with start([PROBE, "facts"], before=before) as run:
+        assert run.code() == 0
+        for name, numbers in (("SigBlk", blocked), ("SigIgn", ignored)):
+            mask = int(run.line(f"{name}:\\s+([0-9a-f]+)").group(1), 16)
+            for number in numbers:
+                inherited[name] |= 1 << (number - 1)
+            assert mask == inherited[name], f"{name} {mask:016x}, not {inherited[name]:016x}"
+
+
+@case()
+def interruptions(start, tmp):
+    """A thousand signals and stops, and the command is still waited for"""
+    with start([PROBE, "watch"]) as run:
+        run.line("ready")
+        pid = run.pid
+        for turn in range(250):
+            for number in (signal.SIGWINCH, SIGCONT, signal.SIGURG, SIGCHLD):
+                run.signal(number, pid)
+            if turn % 25 == 0:
+                run.signal(SIGSTOP, pid)
+                run.signal(SIGCONT, pid)
+        run.signal(SIGUSR2, pid)
+        run.line(str(int(SIGUSR2)))
+        run.signal(SIGKILL, run.main())
+        assert run.code() == 128 + SIGKILL
+
+
+@case()
+def sigchld_by_hand(start, tmp):
+    """A SIGCHLD somebody sends is no death"""
+    with start([PROBE, "watch"]) as run:
+        run.line("ready")
+        for _ in range(10):
+            run.signal(SIGCHLD)
+        run.signal(SIGUSR1)
+        run.line(str(int(SIGUSR1)))
+        assert run.process.poll() is None
+
+
+# ---- groups, and what is left --------------------------------------------------------------------------------------
+
+
+@case()
+def group_mode(start, tmp):
+    """To the group (`-g`): parent and child get the signal"""
+    with start([PROBE, "family"], group=True) as run:
+        run.line("parent ready"), run.line("child ready")
+        run.signal(SIGUSR1)
+        run.line(f"parent {int(SIGUSR1)}"), run.line(f"child {int(SIGUSR1)}")
+        assert run.code() == 0
+
+
+@case()
+def single_mode(start, tmp):
+    """To the command alone (`-c`): its child gets nothing"""
+    with start([PROBE, "family"]) as run:
+        run.line("parent ready"), run.line("child ready")
+        run.signal(SIGUSR1)
+        run.line(f"parent {int(SIGUSR1)}")
+        assert f"child {int(SIGUSR1)}" not in run.lines
+        run.signal(SIGUSR2)
+        assert run.code() == 9
+
+
+def leaves(start, tmp, how):
+    file = tmp / f"{how}"
+    with start([PROBE, "leave", how, str(file), "3"]) as run:
+        run.line("left")
+        assert run.code() == 3
+        assert not run.below(), "something outlived the init"
+        assert file.exists(), "the one left behind had no time"
+
+
+@case()
+def leftovers_get_a_grace(start, tmp):
+    """What the command leaves in its group gets SIGTERM, and time to clean up"""
+    leaves(start, tmp, "group")
+
+
+@case()
+def escaped_get_a_grace(start, tmp):
+    """What left its session gets SIGTERM and time too"""
+    leaves(start, tmp, "setsid")
+
+
+@case()
+def daemons_get_a_grace(start, tmp):
+    """An adopted daemon gets SIGTERM and time too"""
+    leaves(start, tmp, "daemon")
+
+
+@case()
+def escaped_die(start, tmp):
+    """What left its session and ignores SIGTERM is gone at the end"""
+    command = ["sh", "-c", f'{PROBE} stubborn - & while [ -z "$(cat {tmp}/go 2>/dev/null)" ]; do sleep 0.02; done; exit 8']
+    with start(command, grace=0.3) as run:
+        run.line("ready"), run.line("child .*")
+        (tmp / "go").write_text("1")
+        assert run.code() == 8
+        run.until(lambda: True, "")
+        time.sleep(0.05)  # where nobody killed it, it is still there
+        assert not run.below()
+
+
+@case(only="pid1")
+def kill_nine_inside(start, tmp):
+    """`kill -9 1` from inside is ignored"""
+    with start(["sh", "-c", "kill -9 1; kill -STOP 1; kill -SEGV 1; exit 12"]) as run:
+        assert run.code() == 12
+
+
+@case()
+def term_to_a_stopped(start, tmp):
+    """SIGTERM reaches a stopped command: it is continued, or killed in time"""
+    with start(["sleep", "1000"], grace=2) as run:
+        main = run.main()
+        run.until(lambda: Path(f"/proc/{main}/comm").read_text() == "sleep\n", "the command")
+        run.signal(SIGSTOP, main)
+        run.until(lambda: facts_of(main)[0] == "T", "its stop")
+        run.signal(SIGTERM)
+        assert run.code() in (128 + SIGTERM, 128 + SIGKILL)
+
+
+@case()
+def term_grace_kill(start, tmp):
+    """SIGTERM, the grace, then SIGKILL to all of it"""
+    with start([PROBE, "stubborn", "-"], grace=0.5) as run:
+        run.line("ready"), run.line("child .*")
+        run.signal(SIGTERM)
+        assert run.code() == 128 + SIGKILL
+        assert not run.below()
+
+
+@case()
+def second_term(start, tmp):
+    """A second SIGTERM shortens the grace"""
+    with start([PROBE, "stubborn", "-"], grace=3600) as run:
+        run.line("ready"), run.line("child .*")
+        run.signal(SIGTERM)
+        # The first is taken: a pending one would swallow the second.
+        run.until(lambda: not pending(run.pid, SIGTERM), "its taking the first")
+        run.signal(SIGTERM)
+        assert run.code() == 128 + SIGKILL
+        assert not run.below()
+
+
+def pending(pid, number):
+    text = Path(f"/proc/{pid}/status").read_text()
+    return any(int(line.split()[1], 16) >> (number - 1) & 1 for line in text.splitlines()
+               if line.startswith(("SigPnd", "ShdPnd")))
+
+
+@case(only="subreaper")
+def strangers_are_spared(start, tmp):
+    """Not PID 1 (`--pid=host`): who is not of its tree is let be"""
+    with subprocess.Popen(["sleep", "1000"], start_new_session=True) as stranger:
+        try:
+            with start([PROBE, "stubborn", "-"], grace=0.2) as run:
+                run.line("ready")
+                run.signal(SIGTERM)
+                run.signal(SIGTERM)
+                try:
+                    run.code()
+                except AssertionError:
+                    pass  # whether it ends is another case
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
+
+
+# ---- reaping -------------------------------------------------------------------------------------------------------
+
+
+def zombies_below(pid):
+    return [child for child in children_of(pid) if facts_of(child)[0] == "Z"]
+
+
+@case()
+def orphans(start, tmp):
+    """A hundred orphans are reaped"""
+    with start([PROBE, "orphans", "100"]) as run:
+        run.line("ready")
+        pid = run.pid
+        run.until(lambda: len(children_of(pid)) == 101, "the orphans, adopted")
+        run.write()
+        run.line("released")
+        run.until(lambda: len(children_of(pid)) == 1, "their reaping")
+
+
+@case()
+def background_shells(start, tmp):
+    """Nested shells with children in the background leave no zombie"""
+    script = "sh -c 'sh -c \"sleep 0.01 & sleep 0.02 &\" & sleep 0.01 &' & sleep 0.1; echo done; read x"
+    with start(["sh", "-c", script]) as run:
+        run.line("done")
+        pid = run.pid
+        run.until(lambda: len(children_of(pid)) == 1, "the reaping of all")
+        assert not zombies_below(pid)
+
+
+@case()
+def many_deaths_at_once(start, tmp):
+    """Deaths that share one SIGCHLD are all seen"""
+    with start([PROBE, "orphans", "60"]) as run:
+        run.line("ready")
+        pid = run.pid
+        run.signal(SIGSTOP, pid)
+        run.write()
+        run.line("released")
+        run.until(lambda: len(zombies_below(pid)) >= 60, "their deaths")
+        run.signal(SIGCONT, pid)
+        run.until(lambda: len(children_of(pid)) == 1, "their reaping")
+
+
+@case(only="subreaper")
+def children_from_before(start, tmp):
+    """A child it had before it became an init is not the command"""
+    with start([PROBE, "watch"], wrap=["sh", "-c", 'sh -c "exit 44" & exec "$@"', "sh"]) as run:
+        run.line("ready")
+        run.until(lambda: len(children_of(run.pid)) == 1, "the other one's reaping")
+        assert run.process.poll() is None
+        run.signal(SIGUSR1)
+        run.line(str(int(SIGUSR1)))
+
+
+@case(only="subreaper", inits=["bulkhead", "tini"])
+def no_subreaper(start, tmp):
+    """Neither PID 1 nor a subreaper: it says so"""
+    with start([PROBE, "exit", "0"], before=["nosubreaper"]) as run:
+        run.code()
+        run.error("(?i)reap")
+
+
+@case()
+def zombies_of_others(start, tmp):
+    """The zombie of a living parent is left to it"""
+    with start([PROBE, "zombie"]) as run:
+        run.line(r"\d+")
+        main = run.main()
+        run.signal(SIGCHLD)
+        run.until(lambda: not pending(run.pid, SIGCHLD), "its taking the signal")
+        assert zombies_below(main)
+        run.write()
+        assert run.code() == 0
+
+
+@case()
+def nested(start, tmp):
+    """One below another: code and signals go through both"""
+    inner = start.init.argv(False)
+    with start([*inner, "--", PROBE, "exit", "9"]) as run:
+        assert run.code() == 9
+    with start([*inner, "--", PROBE, "watch"]) as run:
+        run.line("ready")
+        run.signal(SIGUSR1)
+        run.line(str(int(SIGUSR1)))
+        run.signal(SIGKILL, children_of(run.main())[0])
+        assert run.code() == 128 + SIGKILL
+
+
+# ---- environment ---------------------------------------------------------------------------------------------------
+
+
+@case()
+def closed_stdin(start, tmp):
+    """Started with standard input closed, or not a terminal"""
+    with start([PROBE, "exit", "5"], before=["close", 0]) as run:
+        assert run.code() == 5
+    with start([PROBE, "exit", "5"], stdin=subprocess.DEVNULL) as run:
+        assert run.code() == 5
+
+
+@case(only="subreaper", inits=["bulkhead", "tini"])
+def parent_death(start, tmp):
+    """The parent's death arrives as the signal asked for (`-p`)"""
+    argv = [*start.init.argv(False, death=SIGUSR1), "--", PROBE, "watch"]
+    code = ("import subprocess, sys, time; subprocess.Popen(sys.argv[1:]); sys.stdin.read(1); "
+            "import os; os._exit(0)")
+    with start.bare([sys.executable, "-c", code, *argv]) as run:
+        run.line("ready")
+        run.write("x")
+        run.line(str(int(SIGUSR1)))
+
+
+@case(inits=["bulkhead"])
+def listen_pid(start, tmp):
+    """LISTEN_PID names the command, where it named the init"""
+    read, write = os.pipe()
+    try:
+        with start([PROBE, "facts"], before=["listen_pid", 1], pass_fds=(read,)) as run:
+            assert run.code() == 0
+            run.line("listen_pid mine")
+    finally:
+        os.close(read), os.close(write)
+
+
+@case()
+def descriptors_and_directory(start, tmp):
+    """The init keeps no directory busy and no descriptor open; the command has them"""
+    read, write = os.pipe()
+    try:
+        with start(["sh", "-c", f"pwd; test -e /proc/self/fd/{read} && echo open; read x"], cwd=tmp, pass_fds=(read,)) as run:
+            run.line(str(tmp)), run.line("open")
+            pid = run.pid
+            run.until(lambda: os.readlink(f"/proc/{pid}/cwd") == "/", "its working directory")
+            run.until(lambda: all(int(fd) < 3 for fd in os.listdir(f"/proc/{pid}/fd")), "its closing of descriptors")
+            run.write()
+            run.code()
+    finally:
+        os.close(read), os.close(write)
+
+
+@case()
+def held_output(start, tmp):
+    """Something below holds standard output open: the end is told when it comes"""
+    with start(["sh", "-c", "sleep 1000 & exit 11"], grace=0.2) as run:
+        assert run.code() == 11
