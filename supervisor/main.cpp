@@ -7,11 +7,13 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <variant>
 
 #include "client/client.hpp"
+#include "supervisor/become_init.hpp"
 #include "supervisor/config/config.hpp"
 #include "supervisor/observe/log.hpp"
 #include "supervisor/source/test_input.hpp"
@@ -53,6 +55,12 @@ class PassingState {
   std::string path_;
 };
 
+/// How often a minute a supervisor that was killed is started again.
+int restarts(const config::Config& config) {
+  // The local test's job lives in memory: another supervisor would run it a second time.
+  return config.subcommand == config::Subcommand::Serve ? 10 : 0;
+}
+
 int supervise(config::Config config) {
   observe::Log log(static_cast<observe::Severity>(config.log_level),
                    config.log_format == config::LogFormat::Json ? observe::Format::Json : observe::Format::Text);
@@ -79,9 +87,11 @@ int supervise(config::Config config) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc > 1 && std::string_view(argv[1]) == "init") return become_init(argv);
   if (auto code = client::run(argc, argv)) return *code;
   auto parsed = config::parse(argc, argv, config::environment_of(environ));
   if (auto* exit = std::get_if<config::Exit>(&parsed)) return print(*exit);
+  become_init_of_supervisor(std::get<config::Config>(parsed), argv, restarts(std::get<config::Config>(parsed)));
   try {
     return supervise(std::move(std::get<config::Config>(parsed)));
   } catch (const std::exception& error) {

@@ -24,6 +24,7 @@
 #include <random>
 #include <utility>
 
+#include "supervisor/become_init.hpp"
 #include "supervisor/http/server.hpp"
 #include "supervisor/job/dispatcher.hpp"
 #include "supervisor/journal/state_directory.hpp"
@@ -127,6 +128,7 @@ int Supervisor::Parts::run() {
   signals_.async_wait([this](boost::system::error_code error, int number) {
     if (!error) signalled(number);
   });
+  open_for_signals();
   pool_ = std::make_unique<pool::Pool>(io_.get_executor(), settings::pool(config_, journal_->next_run()));
   dispatcher_.set_workers(*pool_);
   recover();

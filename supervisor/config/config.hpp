@@ -29,6 +29,9 @@ enum class Durability : std::uint8_t { Full, Relaxed, Memory };
 enum class LogLevel : std::uint8_t { Trace, Debug, Info, Warning, Error };
 enum class LogFormat : std::uint8_t { Text, Json };
 
+/// Whether `run` and `serve` put an init above the supervisor.
+enum class Init : std::uint8_t { Always, Never };
+
 /// Which devices the children get, one share each.
 struct Gpus {
   enum class Which : std::uint8_t {
@@ -99,6 +102,9 @@ struct Config {
   Durability durability = Durability::Full;
   milliseconds keep_async{1'800'000};  ///< how long a finished job answers /status
   milliseconds keep_sync{60'000};      ///< the same for one that came by /runsync
+
+  // ---- the process ----
+  Init init = Init::Always;
 
   // ---- talk ----
   LogLevel log_level = LogLevel::Info;

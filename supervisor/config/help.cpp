@@ -15,6 +15,7 @@ Usage:
   bulkhead submit [options] JSON           send a job to an endpoint; --wait for its output
   bulkhead status|cancel [options] ID      what became of a job; end it
   bulkhead health [options]                whether an endpoint is ready, and its counts
+  bulkhead init [options] -- COMMAND…      the first process of a container, for any command
   bulkhead --version
 
 Start here (COMMAND is your handler and its arguments, all that stands behind the two dashes):
@@ -32,6 +33,7 @@ constexpr std::string_view kExitCodes = R"(Exit codes:
   0   done                               69  no handler process ever became ready
   1   run: the job failed                71  the machine refused (address or directory in use, …)
   2   wrong usage                        78  wrong configuration (settings file or environment)
+                                       128+N  ended by signal N
 )";
 
 constexpr std::string_view kSettings =
@@ -69,6 +71,7 @@ std::string_view title(Group group) {
     case Group::Endpoint: return "Endpoint";
     case Group::Limits: return "Limits";
     case Group::State: return "State";
+    case Group::Process: return "Process";
     case Group::Talk: return "Messages";
   }
   return {};

@@ -75,6 +75,7 @@ constexpr std::array kLogLevels{Word<LogLevel>{"trace", LogLevel::Trace}, Word<L
                                 Word<LogLevel>{"info", LogLevel::Info}, Word<LogLevel>{"warning", LogLevel::Warning},
                                 Word<LogLevel>{"error", LogLevel::Error}};
 constexpr std::array kLogFormats{Word<LogFormat>{"text", LogFormat::Text}, Word<LogFormat>{"json", LogFormat::Json}};
+constexpr std::array kInits{Word<Init>{"always", Init::Always}, Word<Init>{"never", Init::Never}};
 
 template <auto Member, const auto& Words>
 std::string set_word(Config& config, const Texts& texts) {
@@ -326,6 +327,12 @@ const std::array kOptions{
            .help = "the same for /runsync",
            .serve_only = true,
            BULKHEAD_DURATION(keep_sync, 1'000, 365 * kDay)},
+
+    Option{.name = "init",
+           .value = "always|never",
+           .group = Group::Process,
+           .help = "an init above the supervisor: reaps, and starts it again",
+           BULKHEAD_WORD(init, kInits)},
 
     Option{.name = "log-level",
            .value = "LEVEL",

@@ -12,7 +12,7 @@
 
 namespace bulkhead::config {
 
-enum class Group : std::uint8_t { Children, Jobs, Endpoint, Limits, State, Talk };
+enum class Group : std::uint8_t { Children, Jobs, Endpoint, Limits, State, Process, Talk };
 
 struct Option {
   std::string_view name;   ///< the flag without its dashes, and the key in the file: "setup-timeout"

@@ -79,7 +79,7 @@ std::variant<CommandLine, Exit> read_command_line(int argc, const char* const* a
   if (verb != "run" && verb != "serve" && !line.check) {
     return Exit{kUsage,
                 "bulkhead: what is " + std::string(verb) +
-                    "? Say run, serve, check, submit, status, cancel or health first.\nTry `bulkhead --help`.\n"};
+                    "? Say run, serve, check, submit, status, cancel, health or init first.\nTry `bulkhead --help`.\n"};
   }
 
   // The handler's own arguments are nobody's business: CLI11 never sees what stands behind the first "--".

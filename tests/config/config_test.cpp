@@ -395,6 +395,7 @@ state-dir            /var/lib/b                    STATE_DIRECTORY
 durability           full                          default
 keep-async           30m                           default
 keep-sync            1m                            default
+init                 always                        default
 log-level            info                          default
 log-format           text                          default
 note: BULKHEAD_TYPO is set, and no option reads it

@@ -1,0 +1,24 @@
+// How `bulkhead init`, `run` and `serve` get their init: the process becomes bulkhead-init (supervisor/init), which
+// starts the supervisor below it.
+//
+// For these commands all signals are blocked before main is entered, so that none is lost on the way, PID 1 or not. The
+// mask is taken back when somebody listens: by open_for_signals().
+
+#pragma once
+
+#include "supervisor/config/config.hpp"
+
+namespace bulkhead {
+
+/// `bulkhead init …`: becomes it. Returns only when it cannot: the exit code, with all said.
+int become_init(char** argv);
+
+/// Becomes the init of this configuration's supervisor, which is started with the same arguments. Returns where this
+/// process is to be the supervisor itself: it is below an init already, or shall have none, or there is none (told on
+/// standard error). `restarts`: how often a minute a supervisor that was killed is started again.
+void become_init_of_supervisor(const config::Config& config, char** argv, int restarts);
+
+/// From here on signals arrive.
+void open_for_signals();
+
+}  // namespace bulkhead
