@@ -106,7 +106,7 @@ class Official:
                 "RUNPOD_WEBHOOK_POST_STREAM": base + "/job-stream/$RUNPOD_POD_ID/$ID?gpu=none",
                 "RUNPOD_POD_ID": "worker", "RUNPOD_POD_HOSTNAME": "host",
                 "RUNPOD_SKIP_AUTO_SYSTEM_CHECKS": "true", "RUNPOD_SKIP_GPU_CHECK": "true", "HOME": str(self.scratch),
-                "PYTHONDONTWRITEBYTECODE": "1"}
+                "PYTHONDONTWRITEBYTECODE": "1", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
         self.log = open(self.scratch / "official.log", "w")
         self.process = subprocess.Popen(
             [self.python, str(HERE / "official_worker.py"), str(self.scratch / "official-runs"),
