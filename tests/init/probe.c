@@ -2,7 +2,7 @@
 //
 //   setup [ignore SIG|block SIG|close FD|stdin PATH|nosubreaper]… -- COMMAND…    changes what COMMAND inherits
 //   exit CODE          die SIG           facts              watch
-//   orphans N          burst N           zombie             leader
+//   orphans N          burst N           flood N            zombie             leader
 //   leave HOW FILE CODE        HOW: group, setsid, daemon; the one left cleans up on SIGTERM and writes FILE
 //   stubborn FILE      ignores SIGTERM, and so does its child
 //   family             a parent and its child in one group, each saying what it gets
@@ -160,6 +160,22 @@ static int orphans(int count, int wait_for_them) {
   for (;;) next();
 }
 
+// As many orphans as the machine can make; each ends at once.
+static int flood(int count) {
+  for (int i = 0; i < count; ++i) {
+    pid_t parent = fork();
+    if (parent == 0) {
+      if (fork() == 0) _exit(1);
+      _exit(0);
+    }
+    if (parent < 0) return 95;
+    waitpid(parent, NULL, 0);
+  }
+  say("done");
+  block_all();
+  for (;;) next();
+}
+
 static int zombie(void) {
   pid_t child = fork();
   if (child == 0) _exit(0);
@@ -264,6 +280,7 @@ int main(int argc, char** argv) {
   if (strcmp(what, "watch") == 0) watch();
   if (strcmp(what, "orphans") == 0) return orphans(atoi(argv[2]), 1);
   if (strcmp(what, "burst") == 0) return orphans(atoi(argv[2]), 0);
+  if (strcmp(what, "flood") == 0) return flood(atoi(argv[2]));
   if (strcmp(what, "zombie") == 0) return zombie();
   if (strcmp(what, "leader") == 0) return leader();
   if (strcmp(what, "leave") == 0) return leave(argv[2], argv[3], atoi(argv[4]));

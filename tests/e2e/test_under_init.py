@@ -1,0 +1,201 @@
+"""`serve` and `run` as users start them: with the init above the supervisor."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from endpoint import BULKHEAD, Endpoint, example, processes_with, until
+
+ZOO = [example("crash_zoo")]
+ECHO = [example("echo")]
+ABOVE = {"BULKHEAD_INIT": "always"}
+
+
+def children_of(pid):
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def command_of(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
+    except OSError:
+        return ""
+
+
+def supervisor_below(pid, other_than=0):
+    """Waits for one: between fork and exec it has the init's name."""
+    def found():
+        return [child for child in children_of(pid) if child != other_than and command_of(child).endswith("/bulkhead")]
+    return until(found, 30, "a supervisor")[0]
+
+
+def answers(endpoint):
+    try:
+        return endpoint.get("/health").status == 200
+    except OSError:
+        return False
+    except Exception:  # cut off in the middle of an answer
+        return False
+
+
+def test_a_term_drains_and_leaves_nothing(tmp_path):
+    with Endpoint(ZOO, "--workers", "2", state=tmp_path / "state", env=ABOVE) as endpoint:
+        assert command_of(endpoint.process.pid).endswith("bulkhead-init")
+        job = endpoint.run({"do": "sleep_ms", "ms": 700})
+        until(lambda: endpoint.get(f"/status/{job}").json["status"] == "IN_PROGRESS", what="its start")
+        assert endpoint.stop() == 0
+    assert not processes_with(str(tmp_path))
+
+
+def test_a_second_term_shortens(tmp_path):
+    with Endpoint(ZOO, "--grace", "1h", "--cancel-grace", "200ms", "--term-grace", "200ms", state=tmp_path / "state",
+                  env=ABOVE) as endpoint:
+        job = endpoint.run({"do": "ignore_term"})
+        until(lambda: endpoint.get(f"/status/{job}").json["status"] == "IN_PROGRESS", what="its start")
+        endpoint.process.send_signal(signal.SIGTERM)
+        endpoint.wait_line("finish")
+        assert endpoint.stop() == 0
+    assert not processes_with(str(tmp_path))
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_killed_supervisor_comes_back(tmp_path, retries):
+    door = tmp_path / "door"
+    with Endpoint(ZOO, "--workers", "4", "--retries", str(retries), listen=f"unix:{door}", state=tmp_path / "state",
+                  env=ABOVE) as endpoint:
+        first = supervisor_below(endpoint.process.pid)
+        jobs = [endpoint.run({"do": "sleep_ms", "ms": 2000}) for _ in range(4)]
+        until(lambda: all(endpoint.get(f"/status/{job}").json["status"] == "IN_PROGRESS" for job in jobs), what="their start")
+        handlers = children_of(first)
+        began = time.monotonic()
+        os.kill(first, signal.SIGKILL)
+        until(lambda: first not in children_of(endpoint.process.pid) and answers(endpoint), 60, "the next supervisor")
+        print(f"serving again after {1000 * (time.monotonic() - began):.0f} ms")
+        assert supervisor_below(endpoint.process.pid, first) != first
+        for job in jobs:
+            state = endpoint.wait(job)
+            assert state["status"] == ("COMPLETED" if retries else "FAILED"), state
+            assert retries or "WorkerLost" in state["error"]
+        until(lambda: not [pid for pid in handlers if command_of(pid)], what="the end of the first one's handlers")
+        # Started again, it ends as ever.
+        assert endpoint.stop() == 0
+    assert not processes_with(str(tmp_path))
+
+
+def test_too_many_deaths_are_the_end(tmp_path):
+    with Endpoint(ECHO, state=tmp_path / "state", env=ABOVE) as endpoint:
+        pid = endpoint.process.pid
+        def kill_next():
+            for child in children_of(pid):
+                if command_of(child).endswith("/bulkhead"):
+                    os.kill(child, signal.SIGKILL)
+            return endpoint.process.poll() is not None
+        until(kill_next, 120, "its giving up")
+        assert endpoint.process.returncode == 128 + signal.SIGKILL
+        endpoint.wait_line("started again 10 times within 60 s: giving up")
+    until(lambda: not processes_with(str(tmp_path)), what="the end of everything")
+
+
+def test_the_supervisor_does_not_outlive_its_init(tmp_path):
+    with Endpoint(ZOO, state=tmp_path / "state", env=ABOVE) as endpoint:
+        job = endpoint.run({"do": "sleep_ms", "ms": 60000})
+        until(lambda: endpoint.get(f"/status/{job}").json["status"] == "IN_PROGRESS", what="its start")
+        endpoint.stop(signal.SIGKILL)
+    until(lambda: not processes_with(str(tmp_path)), 60, "the end of everything")
+
+
+def test_sockets_handed_over_are_kept(tmp_path):
+    """Whoever connects while there is no supervisor is served by the next."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(64)
+        port = listener.getsockname()[1]
+
+        def hand_over():
+            os.dup2(listener.fileno(), 3)
+            os.environ["LISTEN_PID"] = str(os.getpid())
+
+        argv = ["sh", "-c", 'LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"', "sh", BULKHEAD, "serve", "--state-dir",
+                str(tmp_path / "state"), "--", *ECHO]
+        process = subprocess.Popen(argv, preexec_fn=hand_over, pass_fds=(3,), stdin=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE, text=True)
+    try:
+        served = until(lambda: ask(port), 60, "the first answer")
+        for _ in range(3):
+            first = supervisor_below(process.pid)
+            os.kill(first, signal.SIGKILL)
+            # No connection is refused meanwhile: this one waits in the socket's queue.
+            assert ask(port, timeout=60) == served
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def ask(port, timeout=20.0):
+    import http.client
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        while True:
+            try:
+                connection.request("GET", "/ping")
+                return connection.getresponse().status
+            except ConnectionRefusedError:
+                raise
+            except (http.client.HTTPException, ConnectionError):  # its supervisor died with it in hand
+                connection.close()
+    finally:
+        connection.close()
+
+
+def test_a_run_is_not_run_twice(tmp_path):
+    test_input = '{"input": {"do": "sleep_ms", "ms": 60000}}'
+    process = subprocess.Popen([BULKHEAD, "run", "--", *ZOO, "--test_input", test_input], stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    try:
+        supervisor = supervisor_below(process.pid)
+        until(lambda: [pid for pid in children_of(supervisor) if "crash_zoo" in command_of(pid)], 60, "its handler")
+        os.kill(supervisor, signal.SIGKILL)
+        assert process.wait(60) == 128 + signal.SIGKILL
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def test_exit_codes_pass_through(tmp_path):
+    def code(*arguments, command=("true",)):
+        argv = [BULKHEAD, *arguments, "--state-dir", str(tmp_path / "state"), "--", *command]
+        return subprocess.run(argv, capture_output=True, cwd=tmp_path, timeout=120).returncode
+    serve = ("serve", "--listen", "127.0.0.1:0")
+    assert code("serve", "--workers", "0") == 2
+    assert code(*serve, "--config", str(tmp_path / "none.toml")) == 78
+    assert code("serve", "--listen", "unix:/no/such/directory/socket", command=ECHO) == 71
+    assert code(*serve, command=[*ZOO, "--setup", "exit3"]) == 69
+    assert code("run", command=[*ZOO, "--test_input", '{"input": {"do": "ok"}}']) == 0
+    assert code("run", command=[*ZOO, "--test_input", '{"input": {"do": "throw"}}']) == 1
+
+
+def test_idle_it_costs_next_to_nothing(tmp_path):
+    with Endpoint(ECHO, state=tmp_path / "state", env=ABOVE) as endpoint:
+        pid = endpoint.process.pid
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        private = sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_"))
+        assert private < 1000, rollup
+
+        def switches():
+            status = Path(f"/proc/{pid}/status").read_text()
+            return [line for line in status.splitlines() if line.startswith("voluntary_ctxt")]
+        before = switches()
+        assert [endpoint.runsync({"n": n})["status"] for n in range(50)] == ["COMPLETED"] * 50
+        assert switches() == before
