@@ -121,6 +121,7 @@ class Worker final : private LineHandler {
   void violation(protocol::RefuseReason reason, const std::string& text);
   void break_run(Run& run, const std::string& text);
   void printed(process::Stream stream, std::string_view line);
+  void look_for_modules(std::string_view line);
   void say(std::string_view text);
   RunNumber speaker() const;
 
@@ -169,6 +170,8 @@ class Worker final : private LineHandler {
   bool reported_ = false;
   Time ended_at_{};
   Cause cause_ = Cause::Itself;
+  bool greeted_ = false;                        ///< it has said hello
+  bool modules_hidden_ = false;                 ///< see hidden_modules.hpp
   std::vector<std::string> interpreter_stack_;  ///< what its crash file has of one
   std::string remark_;
 

@@ -7,6 +7,7 @@
 #include <cassert>
 #include <utility>
 
+#include "supervisor/pool/hidden_modules.hpp"
 #include "supervisor/pool/worker.hpp"
 
 namespace bulkhead::pool {
@@ -139,6 +140,8 @@ std::string Worker::obituary() const {
   std::string text = "handler process " + std::to_string(pid()) + ' ' + process_.status()->describe() +
                      (set_up_at_ == Time{} ? " before it was ready" : " before it had a job");
   if (!remark_.empty()) text += " (" + remark_ + ')';
+  if (modules_hidden_ || (!greeted_ && !ignoring_flag(site_.options.command).empty()))
+    text += "\n" + advice(site_.options.command, site_.options.environment);
   if (const std::string last = tail_.last(10); !last.empty()) text += "; its last lines were:\n" + last;
   return text;
 }

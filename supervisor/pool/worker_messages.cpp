@@ -8,10 +8,12 @@
 // The listener may do anything from within its callbacks but destroy this worker: a Run is not touched after one.
 
 #include <algorithm>
+#include <boost/asio/post.hpp>
 #include <utility>
 #include <variant>
 
 #include "protocol/black_box.hpp"
+#include "supervisor/pool/hidden_modules.hpp"
 #include "supervisor/pool/worker.hpp"
 
 namespace bulkhead::pool {
@@ -55,6 +57,7 @@ void Worker::on(const protocol::Hello& hello, Received&) {
     remark_ = refusal->text;
     return arm(site_.options.terminate_time, &Worker::step_kill);  // time to print the text
   }
+  greeted_ = true;
   become(WorkerState::SettingUp);
   const Options& options = site_.options;
   send(protocol::Welcome{.version = std::get<std::uint32_t>(answer),
@@ -266,11 +269,23 @@ RunNumber Worker::speaker() const {
 void Worker::printed(process::Stream stream, std::string_view line) {
   const RunNumber run = speaker();
   tail_.add(run, line);
+  if (!greeted_) look_for_modules(line);
   site_.listener.log(
       {.run = run, .worker_id = id_, .stream = stream == process::Stream::Stdout ? "stdout" : "stderr", .text = line});
   if (!window_.close()) return;
   recall_waiting();
   room_changed();
+}
+
+/// Before its hello: is it going to say one?
+void Worker::look_for_modules(std::string_view line) {
+  const Sign sign = sign_of(line);
+  if (sign == Sign::None || modules_hidden_) return;
+  modules_hidden_ = true;
+  if (sign != Sign::OtherWorker) return;  // it is about to end by itself
+  asio::post(site_.process.executor, [this, alive = std::weak_ptr(alive_)] {
+    if (!alive.expired()) kill_for(Cause::Setup, "RunPod's own worker was started in place of Bulkhead's");
+  });
 }
 
 void Worker::on(const protocol::Log& log, Received&) {

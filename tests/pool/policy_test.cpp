@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "supervisor/pool/backoff.hpp"
+#include "supervisor/pool/hidden_modules.hpp"
 #include "supervisor/pool/log_tail.hpp"
 #include "supervisor/pool/runs.hpp"
 #include "supervisor/pool/window.hpp"
@@ -158,6 +159,22 @@ TEST(Runs, AreFoundUntilErasedAndComeBackClean) {
   EXPECT_EQ(second.sequence.seen(), 0u);
   EXPECT_EQ(second.job_id, "other");
   runs.erase(second);
+}
+
+TEST(HiddenModules, FlagsThatIgnoreThePath) {
+  EXPECT_EQ(ignoring_flag({"python3", "-I", "handler.py"}), "-I");
+  EXPECT_EQ(ignoring_flag({"/usr/bin/python3.11", "-W", "error", "-usE", "handler.py"}), "-usE");
+  EXPECT_EQ(ignoring_flag({"python3", "-XIE", "-WE", "handler.py", "-I"}), "");
+  EXPECT_EQ(ignoring_flag({"python3", "-m", "handler", "-E"}), "");
+  EXPECT_EQ(ignoring_flag({"./handler", "-I"}), "");
+  EXPECT_EQ(ignoring_flag({}), "");
+}
+
+TEST(HiddenModules, LinesThatTell) {
+  EXPECT_EQ(sign_of("--- Starting Serverless Worker |  Version 1.12.0 ---"), Sign::OtherWorker);
+  EXPECT_EQ(sign_of("ModuleNotFoundError: No module named 'runpod'"), Sign::NoModule);
+  EXPECT_EQ(sign_of("ModuleNotFoundError: No module named 'torch'"), Sign::None);
+  EXPECT_EQ(sign_of(""), Sign::None);
 }
 
 }  // namespace

@@ -152,3 +152,26 @@ runpod.serverless.start({"handler": lambda job: done})
     with Endpoint(["/usr/bin/python3", str(program), "broken"], state=tmp_path / "s", ready=False) as endpoint:
         endpoint.wait_line("the fitness check model failed")
         endpoint.wait_line("RuntimeError: no such model")
+
+
+HIDDEN = "does not see Bulkhead's modules"
+
+
+def test_a_python_that_ignores_the_path_is_told(tmp_path):
+    """Long before its time for set-up is over."""
+    program = tmp_path / "own.py"
+    program.write_text("import runpod\nrunpod.serverless.start({'handler': lambda job: 1})\n")
+    for number, command in enumerate((["/usr/bin/python3", "-I"], ["/usr/bin/python3", "-sE"], ["env", "-i", "/usr/bin/python3"])):
+        with Endpoint([*command, str(program)], state=tmp_path / f"s{number}", ready=False) as endpoint:
+            line = endpoint.wait_line(f".*{HIDDEN}.*").group(0)
+            assert ("environment cleared" if number == 2 else command[1] + ", which ignores") in line and "sys.path.insert" in line
+
+
+def test_another_worker_is_ended_at_once(tmp_path):
+    """Had it its way, it would take the jobs of somebody else."""
+    program = tmp_path / "frozen.py"
+    program.write_text("import time\nprint('--- Starting Serverless Worker |  Version 1.12.0 ---', flush=True)\ntime.sleep(600)\n")
+    with Endpoint(["/usr/bin/python3", str(program)], state=tmp_path / "s", ready=False) as endpoint:
+        line = endpoint.wait_line(r"handler process .*RunPod's own worker was started").group(0)
+        assert "before it was ready" in line
+        endpoint.wait_line(HIDDEN)
