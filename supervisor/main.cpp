@@ -5,7 +5,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -16,6 +15,8 @@
 #include "supervisor/become_init.hpp"
 #include "supervisor/config/config.hpp"
 #include "supervisor/observe/log.hpp"
+#include "supervisor/settings.hpp"
+#include "supervisor/source/runpod_settings.hpp"
 #include "supervisor/source/test_input.hpp"
 #include "supervisor/supervisor.hpp"
 
@@ -26,7 +27,9 @@ using namespace bulkhead;
 constexpr char kNothingToRun[] =
     "bulkhead: there is no job to run: neither --test_input in the handler's arguments, nor test_input.json in the "
     "working\n"
-    "bulkhead: directory. (RUNPOD_WEBHOOK_GET_JOB is not looked at: this version takes no jobs from the platform.)\n"
+    "bulkhead: directory, nor RUNPOD_WEBHOOK_GET_JOB in the environment, which RunPod sets for its workers (together "
+    "with\n"
+    "bulkhead: RUNPOD_WEBHOOK_POST_OUTPUT and RUNPOD_AI_API_KEY) and which makes this a worker of an endpoint.\n"
     "bulkhead: try it on one job:  bulkhead run -- ./handler --test_input '{\"input\": {}}'\n"
     "bulkhead: serve jobs:         bulkhead serve -- ./handler\n";
 
@@ -56,16 +59,14 @@ class PassingState {
 };
 
 /// How often a minute a supervisor that was killed is started again.
-int restarts(const config::Config& config) {
+int restarts(const config::Config& config, const config::Environment& environment) {
   // The local test's job lives in memory: another supervisor would run it a second time.
-  return config.subcommand == config::Subcommand::Serve ? 10 : 0;
+  bool local = config.subcommand == config::Subcommand::Run &&
+               (names_test_job(config.command) || !environment.contains("RUNPOD_WEBHOOK_GET_JOB"));
+  return local ? 0 : 10;
 }
 
-int supervise(config::Config config) {
-  observe::Log log(static_cast<observe::Severity>(config.log_level),
-                   config.log_format == config::LogFormat::Json ? observe::Format::Json : observe::Format::Text);
-  if (config.subcommand == config::Subcommand::Serve) return Supervisor(std::move(config), std::nullopt, log).run();
-
+int supervise_test(config::Config config, observe::Log& log) {
   auto found = find_test_job(config.command);
   if (auto* wrong = std::get_if<std::string>(&found)) {
     std::fprintf(stderr, "bulkhead: %s\n", wrong->c_str());
@@ -78,10 +79,26 @@ int supervise(config::Config config) {
   PassingState state;
   config.state_dir = state.path();
   config.durability = config::Durability::Memory;
-  auto& test = std::get<TestJob>(found);
+  TestJob& test = std::get<TestJob>(found);
   test.job.policy.execution_timeout = config.execution_timeout;
   test.job.policy.max_attempts = 1 + config.retries;
   return Supervisor(std::move(config), std::move(test), log).run();
+}
+
+int supervise(config::Config config, const config::Environment& environment) {
+  static constexpr observe::Format kFormats[] = {observe::Format::Text, observe::Format::Json, observe::Format::RunPod};
+  observe::Log log(static_cast<observe::Severity>(config.log_level), kFormats[static_cast<int>(config.log_format)]);
+  if (config.subcommand == config::Subcommand::Serve) return Supervisor(std::move(config), FromClients{}, log).run();
+  if (names_test_job(config.command)) return supervise_test(std::move(config), log);
+
+  auto platform = runpod_settings(environment, settings::fresh_id());
+  if (auto* wrong = std::get_if<std::string>(&platform)) {
+    std::fprintf(stderr, "bulkhead: %s\n", wrong->c_str());
+    return config::kBadConfig;
+  }
+  if (auto* worker = std::get_if<RunPodSettings>(&platform))
+    return Supervisor(std::move(config), std::move(*worker), log).run();
+  return supervise_test(std::move(config), log);
 }
 
 }  // namespace
@@ -89,11 +106,13 @@ int supervise(config::Config config) {
 int main(int argc, char** argv) {
   if (argc > 1 && std::string_view(argv[1]) == "init") return become_init(argv);
   if (auto code = client::run(argc, argv)) return *code;
-  auto parsed = config::parse(argc, argv, config::environment_of(environ));
+  const auto environment = config::environment_of(environ);
+  auto parsed = config::parse(argc, argv, environment);
   if (auto* exit = std::get_if<config::Exit>(&parsed)) return print(*exit);
-  become_init_of_supervisor(std::get<config::Config>(parsed), argv, restarts(std::get<config::Config>(parsed)));
+  become_init_of_supervisor(std::get<config::Config>(parsed), argv,
+                            restarts(std::get<config::Config>(parsed), environment));
   try {
-    return supervise(std::move(std::get<config::Config>(parsed)));
+    return supervise(std::move(std::get<config::Config>(parsed)), environment);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "bulkhead: %s\n", error.what());
     return config::kBroken;

@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <filesystem>
+#include <random>
 #include <string>
 #include <utility>
 
@@ -40,6 +42,16 @@ std::string hostname() {
 
 }  // namespace
 
+std::string fresh_id() {
+  std::random_device random;
+  std::string id;
+  for (int digits : {8, 4, 4, 4, 12}) {
+    if (!id.empty()) id += '-';
+    for (int i = 0; i < digits; ++i) id += "0123456789abcdef"[random() % 16];
+  }
+  return id;
+}
+
 journal::Options journal(const config::Config& config) {
   journal::Options options;
   options.directory = config.state_dir;
@@ -73,6 +85,22 @@ WebhookOptions webhooks(const config::Config& config) {
   options.retries.tries = config.webhook_tries;
   options.retries.pause = config.webhook_pause;
   options.timeout = config.webhook_timeout;
+  return options;
+}
+
+RunPodOptions runpod(const config::Config& config, RunPodSettings platform) {
+  RunPodOptions options;
+  options.platform = std::move(platform);
+  options.platform.prefetch = config.prefetch;
+  options.platform.stop_pod = config.runpod_stop_pod;
+  options.version = config::version();
+  options.policy = default_policy(config);
+  // The platform ends what runs or waits for too long, and knows the endpoint's limits, which a worker is not told.
+  constexpr milliseconds kWeek{7 * 86'400'000LL};
+  if (!config.execution_timeout_given) options.policy.execution_timeout = kWeek;
+  options.policy.ttl = kWeek;
+  options.refused_dir = std::filesystem::path(config.state_dir) / "refused";
+  options.check_json = http::fault_of_json;
   return options;
 }
 

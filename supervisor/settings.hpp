@@ -8,6 +8,7 @@
 #include "supervisor/journal/store.hpp"
 #include "supervisor/pool/options.hpp"
 #include "supervisor/source/embedded_queue.hpp"
+#include "supervisor/source/runpod.hpp"
 #include "supervisor/source/webhooks.hpp"
 
 namespace bulkhead::settings {
@@ -16,7 +17,10 @@ journal::Options journal(const config::Config& config);
 DispatcherOptions dispatcher(const config::Config& config);
 EmbeddedQueueOptions queue(const config::Config& config);
 WebhookOptions webhooks(const config::Config& config);
+RunPodOptions runpod(const config::Config& config, RunPodSettings platform);
 http::Options http(const config::Config& config);
+/// A name for a worker whom nobody gave one: random, in the form of a UUID.
+std::string fresh_id();
 /// Makes the runtime directory and the cookie of the state directory. Throws std::system_error.
 /// `first_run`: the first number no run has had.
 pool::Options pool(const config::Config& config, RunNumber first_run);

@@ -7,7 +7,8 @@
 // running jobs have the grace period to finish; after it, or at a second signal, they are told to stop and climb the
 // ladder; when no outcome is open any more the children are ended, then webhooks on their way get a moment, then the
 // connections; the journal writes what it has and is closed last, by the destructor. Each step has a deadline, so the
-// end comes whatever a handler or a receiver does.
+// end comes whatever a handler or a receiver does. On a platform there may be no next start: jobs that wait are run
+// within the grace period too, those an open request delivers among them, and what is left then is answered.
 //
 // Parts are declared in the order in which they depend on each other, and so destroyed in the reverse of it.
 
@@ -34,6 +35,7 @@
 #include "supervisor/settings.hpp"
 #include "supervisor/source/embedded_queue.hpp"
 #include "supervisor/source/http_client.hpp"
+#include "supervisor/source/runpod.hpp"
 #include "supervisor/source/test_input.hpp"
 #include "supervisor/source/webhooks.hpp"
 
@@ -56,24 +58,30 @@ constexpr milliseconds kEndingStep{10};
 /// For answers that are being written when everything else has ended, and for webhooks that are being sent.
 constexpr milliseconds kLastAnswers{2'000};
 constexpr milliseconds kLastWebhooks{5'000};
+constexpr milliseconds kLastResults{10'000};
 
 }  // namespace
 
 struct Supervisor::Parts {
-  Parts(config::Config config, std::optional<TestJob> test, observe::Log& log);
+  Parts(config::Config config, JobsFrom from, observe::Log& log);
   int run();
 
  private:
   void recover();
+  void make_queue();
+  void make_platform(RunPodSettings settings);
   void start_source();
   void rearm();
   void tick();
   void signalled(int number);
   void drain(std::string_view why);
+  bool nothing_left() const;
   void step_of_ending();
   void end(int code);
+  void flush_results();
   void close();
   void webhook_notice(const WebhookNotice& notice);
+  void platform_notice(const RunPodNotice& notice);
   void pool_health(const std::string& reason, bool never_ready);
   HealthView health() const;
   double random() { return std::uniform_real_distribution<double>()(random_); }
@@ -82,7 +90,7 @@ struct Supervisor::Parts {
   observe::Log& log_;
   SystemClock clock_;
   asio::io_context io_{1};
-  std::optional<TestJob> test_job_;
+  JobsFrom from_;
   std::optional<journal::StateDirectory> memory_lock_;  ///< where no journal holds the directory
   std::unique_ptr<journal::Store> journal_;
   std::mt19937_64 random_{std::random_device{}()};
@@ -91,6 +99,7 @@ struct Supervisor::Parts {
   std::unique_ptr<HttpClient> outgoing_;
   std::unique_ptr<Webhooks> webhooks_;
   std::unique_ptr<EmbeddedQueue> queue_;
+  std::unique_ptr<RunPod> platform_;
   std::unique_ptr<TestInput> test_;
   std::unique_ptr<http::Server> server_;
   asio::signal_set signals_{io_, SIGTERM, SIGINT};
@@ -102,15 +111,15 @@ struct Supervisor::Parts {
   int exit_code_ = config::kOk;
 };
 
-Supervisor::Supervisor(config::Config config, std::optional<TestJob> test, observe::Log& log)
-    : parts_(std::make_unique<Parts>(std::move(config), std::move(test), log)) {}
+Supervisor::Supervisor(config::Config config, JobsFrom from, observe::Log& log)
+    : parts_(std::make_unique<Parts>(std::move(config), std::move(from), log)) {}
 Supervisor::~Supervisor() = default;
 int Supervisor::run() { return parts_->run(); }
 
-Supervisor::Parts::Parts(config::Config config, std::optional<TestJob> test, observe::Log& log)
+Supervisor::Parts::Parts(config::Config config, JobsFrom from, observe::Log& log)
     : config_(std::move(config)),
       log_(log),
-      test_job_(std::move(test)),
+      from_(std::move(from)),
       journal_(journal::open(settings::journal(config_), [this] { asio::post(io_, [this] { journal_->poll(); }); })),
       dispatcher_(settings::dispatcher(config_), clock_, *journal_, journal_->next_run(), [this] { return random(); }) {
   if (config_.durability == config::Durability::Memory) memory_lock_.emplace(config_.state_dir);
@@ -140,7 +149,20 @@ int Supervisor::Parts::run() {
 }
 
 void Supervisor::Parts::recover() {
-  if (config_.subcommand != config::Subcommand::Serve) return;
+  if (std::holds_alternative<TestJob>(from_)) return;
+  if (auto* settings = std::get_if<RunPodSettings>(&from_))
+    make_platform(std::move(*settings));
+  else
+    make_queue();
+  auto known = journal_->recover();
+  if (!known.empty()) log_.info(std::to_string(known.size()) + " jobs taken up from the journal");
+  for (const Recovered& job : known) queue_ ? queue_->recovered(job) : platform_->recovered(job);
+  dispatcher_.recover(std::move(known), [this](RunNumber run, std::string_view child) {
+    return pool_->predecessor().never_entered(run, child);
+  });
+}
+
+void Supervisor::Parts::make_queue() {
   queue_ = std::make_unique<EmbeddedQueue>(settings::queue(config_), clock_, dispatcher_, *journal_,
                                            [this] { return health(); });
   queue_->set_alarm([this] { rearm(); });
@@ -152,22 +174,35 @@ void Supervisor::Parts::recover() {
   webhooks_->set_alarm([this] { rearm(); });
   webhooks_->set_notice([this](const WebhookNotice& notice) { webhook_notice(notice); });
   queue_->set_webhooks(*webhooks_);
-  auto known = journal_->recover();
-  if (!known.empty()) log_.info(std::to_string(known.size()) + " jobs taken up from the journal");
-  for (const Recovered& job : known) queue_->recovered(job);
-  dispatcher_.recover(std::move(known), [this](RunNumber run, std::string_view child) {
-    return pool_->predecessor().never_entered(run, child);
-  });
+}
+
+void Supervisor::Parts::make_platform(RunPodSettings settings) {
+  for (const std::string& remark : settings.remarks) log_.warn(remark);
+  platform_ = std::make_unique<RunPod>(io_.get_executor(), settings::runpod(config_, std::move(settings)), clock_,
+                                       dispatcher_, *journal_,
+                                       RunPod::Asks{.room = [this] { return dispatcher_.room(); },
+                                                    .job_in_progress =
+                                                        [this] {
+                                                          auto counts = dispatcher_.counts();
+                                                          return counts.running + counts.queued > 0;
+                                                        },
+                                                    .random = [this] { return random(); },
+                                                    .notices = [this](const auto& told) { platform_notice(told); }});
+  dispatcher_.set_source(*platform_);
 }
 
 void Supervisor::Parts::start_source() {
-  if (config_.subcommand == config::Subcommand::Serve) {
+  if (queue_) {
     server_ = std::make_unique<http::Server>(io_, *queue_, clock_, settings::http(config_));
     for (const std::string& address : server_->listen())
       log_.info("listening on " + (address.starts_with("unix:") ? address : "http://" + address));
     return;
   }
-  test_ = std::make_unique<TestInput>(std::move(*test_job_), stdout, [this](int code) {
+  if (platform_) {
+    log_.info("taking jobs from " + platform_->host() + " as worker " + platform_->platform().worker_id);
+    return platform_->start();
+  }
+  test_ = std::make_unique<TestInput>(std::get<TestJob>(std::move(from_)), stdout, [this](int code) {
     exit_code_ = code;
     drain("the job is over");
   });
@@ -218,23 +253,41 @@ void Supervisor::Parts::drain(std::string_view why) {
   if (phase_ != Ending::No) return;
   phase_ = Ending::Draining;
   grace_ends_ = clock_.now().mono + config_.grace;
-  dispatcher_.drain();
-  std::size_t running = dispatcher_.unfinished();
+  if (platform_)
+    platform_->drain();
+  else
+    dispatcher_.drain();
+  std::size_t running = platform_ ? dispatcher_.open() : dispatcher_.unfinished();
   if (!test_)
-    log_.info(std::string(why) + ": " + std::to_string(running) + " running jobs may finish within " +
-              std::to_string(config_.grace.count() / 1000) + " s; another signal cuts that short");
+    log_.info(std::string(why) + ": " + std::to_string(running) + " running jobs" +
+              (platform_ && platform_->taking() ? ", and what the open request for jobs brings," : "") +
+              " may finish within " + std::to_string(config_.grace.count() / 1000) +
+              " s; another signal cuts that short");
   step_of_ending();
 }
 
+bool Supervisor::Parts::nothing_left() const {
+  return platform_ ? !platform_->taking() && dispatcher_.open() == 0 : dispatcher_.unfinished() == 0;
+}
+
 void Supervisor::Parts::step_of_ending() {
-  if (dispatcher_.unfinished() == 0) {
+  if (phase_ == Ending::Closing) return;
+  if (nothing_left()) {
     phase_ = Ending::Closing;
+    dispatcher_.drain();
     return pool_->stop(milliseconds(0), [this] { end(exit_code_); });
   }
   if (phase_ == Ending::Draining && clock_.now().mono >= grace_ends_) {
     phase_ = Ending::Stopping;
-    log_.warn(std::to_string(dispatcher_.unfinished()) + " jobs did not finish in time and are stopped");
-    dispatcher_.stop_runs();
+    std::size_t left = platform_ ? dispatcher_.open() : dispatcher_.unfinished();
+    if (left > 0) log_.warn(std::to_string(left) + " jobs did not finish in time and are stopped");
+    dispatcher_.drain();
+    if (platform_) {
+      platform_->stop_taking();
+      dispatcher_.stop_all();
+    } else {
+      dispatcher_.stop_runs();
+    }
   }
   ending_.expires_after(kEndingStep);
   ending_.async_wait([this](boost::system::error_code error) {
@@ -244,6 +297,7 @@ void Supervisor::Parts::step_of_ending() {
 
 void Supervisor::Parts::end(int code) {
   exit_code_ = code;
+  if (platform_) return flush_results();
   if (!server_) return io_.stop();
   if (webhooks_->waiting() == 0) return close();
   // The doors stay open meanwhile: a receiver may ask for the job's status before it answers.
@@ -255,13 +309,25 @@ void Supervisor::Parts::end(int code) {
   });
 }
 
+void Supervisor::Parts::flush_results() {
+  phase_ = Ending::Delivering;
+  ending_.expires_at(std::max(grace_ends_, clock_.now().mono + kLastResults));
+  ending_.async_wait([this](boost::system::error_code error) {
+    if (!error) close();
+  });
+  platform_->flush([this] { close(); });
+}
+
 void Supervisor::Parts::close() {
   if (phase_ == Ending::Closed) return;
   phase_ = Ending::Closed;
-  if (std::size_t left = webhooks_->waiting(); left > 0)
-    log_.warn(std::to_string(left) + (config_.durability == config::Durability::Memory
-                                          ? " webhooks were not delivered and are lost with --durability memory"
-                                          : " webhooks are left for the next start to deliver"));
+  std::size_t left = platform_ ? platform_->unsent() : webhooks_->waiting();
+  if (left > 0)
+    log_.warn(std::to_string(left) + (platform_ ? " results" : " webhooks") +
+              (config_.durability == config::Durability::Memory
+                   ? " were not delivered and are lost with --durability memory"
+                   : " are left for the next start to deliver"));
+  if (!server_) return io_.stop();
   server_->drain([this] { io_.stop(); });
   ending_.expires_after(kLastAnswers);
   ending_.async_wait([this](boost::system::error_code error) {
@@ -283,16 +349,29 @@ void Supervisor::Parts::webhook_notice(const WebhookNotice& notice) {
   }
 }
 
+void Supervisor::Parts::platform_notice(const RunPodNotice& notice) {
+  using Weight = RunPodNotice::Weight;
+  auto severity = notice.weight == Weight::Error     ? observe::Severity::Error
+                  : notice.weight == Weight::Warning ? observe::Severity::Warn
+                                                     : observe::Severity::Info;
+  log_.write(severity, notice.text, notice.job_id);
+}
+
 // ---- health --------------------------------------------------------------------------------------------------------
 
 void Supervisor::Parts::pool_health(const std::string& reason, bool never_ready) {
   if (reason.empty()) return log_.info("children become ready again");
   log_.error(reason);
-  if (!never_ready || phase_ != Ending::No) return;
-  phase_ = Ending::Closing;
-  dispatcher_.drain();
-  exit_code_ = config::kNeverReady;
-  pool_->stop(milliseconds(0), [this] { end(exit_code_); });
+  auto told = [this, never_ready] {
+    if (!never_ready || phase_ != Ending::No) return;
+    phase_ = Ending::Closing;
+    dispatcher_.drain();
+    if (platform_) dispatcher_.stop_all();
+    exit_code_ = config::kNeverReady;
+    pool_->stop(milliseconds(0), [this] { end(exit_code_); });
+  };
+  if (platform_) return platform_->unhealthy("handler", reason, told);
+  told();
 }
 
 HealthView Supervisor::Parts::health() const {

@@ -27,7 +27,7 @@ enum class Subcommand : std::uint8_t { Run, Serve };
 enum class Durability : std::uint8_t { Full, Relaxed, Memory };
 
 enum class LogLevel : std::uint8_t { Trace, Debug, Info, Warning, Error };
-enum class LogFormat : std::uint8_t { Text, Json };
+enum class LogFormat : std::uint8_t { Text, Json, RunPod };
 
 /// Whether `run` and `serve` put an init above the supervisor.
 enum class Init : std::uint8_t { Always, Never };
@@ -72,11 +72,16 @@ struct Config {
   // ---- jobs ----
   int retries = 0;  ///< further attempts after a crash
   milliseconds execution_timeout{600'000};
+  bool execution_timeout_given = false;  ///< not the default
   milliseconds ttl{86'400'000};
   std::optional<int> dispatch_window;  ///< none: the pool decides
   milliseconds cancel_grace{5'000};    ///< from the stop token to SIGTERM
   milliseconds term_grace{5'000};      ///< from SIGTERM to SIGKILL
   milliseconds grace{30'000};          ///< for running jobs when the supervisor stops
+
+  // ---- RunPod's platform (run) ----
+  int prefetch = 0;              ///< jobs taken beyond those that can start at once
+  bool runpod_stop_pod = false;  ///< a handler's refresh_worker stops the pod, as the platform understands it
 
   // ---- the endpoint (serve) ----
   /// HOST:PORT, [V6]:PORT or unix:/path, checked for form; fd:N for sockets that were handed over (LISTEN_FDS).

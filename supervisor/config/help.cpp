@@ -9,7 +9,7 @@ constexpr std::string_view kProgram =
     R"(bulkhead runs job handlers in processes of their own: one may crash, hang or leak, and no job is lost.
 
 Usage:
-  bulkhead run   [options] -- COMMAND…     run the handler once, on its test input, supervised
+  bulkhead run   [options] -- COMMAND…     a worker of a RunPod endpoint; or the handler once, on its test input
   bulkhead serve [options] -- COMMAND…     an endpoint: take jobs over HTTP, keep them, run them
   bulkhead check [options] [-- COMMAND…]   print every setting in force and where it comes from
   bulkhead submit [options] JSON           send a job to an endpoint; --wait for its output
@@ -52,6 +52,7 @@ constexpr std::string_view kServeExamples = R"(Examples:
 )";
 
 constexpr std::string_view kRunExamples = R"(Examples:
+  ENTRYPOINT ["bulkhead", "run", "--"]                          in a worker image, before its CMD
   bulkhead run -- ./handler                                     the job is in test_input.json
   bulkhead run -- ./handler --test_input '{"input": {"n": 1}}'
   bulkhead run --execution-timeout 10s -- python3 handler.py --test_input '{"input": {}}'
@@ -68,6 +69,7 @@ std::string_view title(Group group) {
   switch (group) {
     case Group::Children: return "Handler processes";
     case Group::Jobs: return "Jobs";
+    case Group::Platform: return "RunPod";
     case Group::Endpoint: return "Endpoint";
     case Group::Limits: return "Limits";
     case Group::State: return "State";
@@ -94,7 +96,8 @@ std::string option_lines(Subcommand subcommand) {
   std::string text;
   std::optional<Group> group;
   for (const Option& option : options()) {
-    if (option.secret || (subcommand == Subcommand::Run && option.serve_only)) continue;
+    bool elsewhere = subcommand == Subcommand::Run ? option.serve_only : option.run_only;
+    if (option.secret || elsewhere) continue;
     if (group != option.group) {
       group = option.group;
       text.append("\n").append(title(*group)).append(":\n");
@@ -103,7 +106,7 @@ std::string option_lines(Subcommand subcommand) {
     std::string help(option.help);
     if (option.name == "state-dir") value = "$STATE_DIRECTORY or ~/.local/state/bulkhead";
     if (!value.empty()) help += " [" + value + "]";
-    add_line(text, "--" + std::string(option.name) + " " + std::string(option.value), help);
+    add_line(text, "--" + std::string(option.name) + (option.flag ? "" : " ") + std::string(option.value), help);
   }
   text += "\nGeneral:\n";
   add_line(text, "--config FILE", "read settings from a TOML file");
@@ -131,8 +134,10 @@ std::string subcommand_help(Subcommand subcommand, bool check) {
   } else {
     text =
         "Usage: bulkhead run [options] -- COMMAND…\n\n"
-        "Runs the handler in a supervised process on the job of its own --test_input or test_input.json, prints the\n"
-        "result, and ends. A crash of the handler is reported as a failed job.\n";
+        "On RunPod (RUNPOD_WEBHOOK_GET_JOB is set) this is a worker: it takes jobs from the endpoint, runs them in\n"
+        "supervised processes and returns their results, until it is told to end. Elsewhere it runs the handler on "
+        "the\n"
+        "job of its own --test_input or test_input.json, prints the result, and ends. A crash is a failed job.\n";
   }
   text += option_lines(subcommand);
   text += kSettings;

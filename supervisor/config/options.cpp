@@ -74,7 +74,8 @@ constexpr std::array kDurabilities{Word<Durability>{"full", Durability::Full},
 constexpr std::array kLogLevels{Word<LogLevel>{"trace", LogLevel::Trace}, Word<LogLevel>{"debug", LogLevel::Debug},
                                 Word<LogLevel>{"info", LogLevel::Info}, Word<LogLevel>{"warning", LogLevel::Warning},
                                 Word<LogLevel>{"error", LogLevel::Error}};
-constexpr std::array kLogFormats{Word<LogFormat>{"text", LogFormat::Text}, Word<LogFormat>{"json", LogFormat::Json}};
+constexpr std::array kLogFormats{Word<LogFormat>{"text", LogFormat::Text}, Word<LogFormat>{"json", LogFormat::Json},
+                                 Word<LogFormat>{"runpod", LogFormat::RunPod}};
 constexpr std::array kInits{Word<Init>{"always", Init::Always}, Word<Init>{"never", Init::Never}};
 
 template <auto Member, const auto& Words>
@@ -99,6 +100,26 @@ std::string show_word(const Config& config) {
 }
 
 constexpr std::int64_t kDay = 86'400'000;
+
+std::string set_execution_timeout(Config& config, const Texts& texts) {
+  config.execution_timeout_given = true;
+  return set_duration<&Config::execution_timeout, 100, 7 * kDay>(config, texts);
+}
+
+template <auto Member>
+std::string set_truth(Config& config, const Texts& texts) {
+  const std::string& text = texts.front();
+  bool yes = text == "true" || text == "1" || text == "yes" || text == "on";
+  if (!yes && text != "false" && text != "0" && text != "no" && text != "off") return "must be true or false";
+  config.*Member = yes;
+  return {};
+}
+
+template <auto Member>
+std::string show_truth(const Config& config) {
+  return config.*Member ? "true" : "false";
+}
+
 constexpr std::int64_t kGiB = 1LL << 30;
 
 #define BULKHEAD_INTEGER(member, low, high) \
@@ -153,7 +174,8 @@ const std::array kOptions{
            .value = "DURATION",
            .group = Group::Jobs,
            .help = "end a job that runs longer",
-           BULKHEAD_DURATION(execution_timeout, 100, 7 * kDay)},
+           .set = set_execution_timeout,
+           .show = show_duration<&Config::execution_timeout>},
     Option{.name = "ttl",
            .value = "DURATION",
            .group = Group::Jobs,
@@ -181,6 +203,21 @@ const std::array kOptions{
            .help = "tiny jobs handed to a busy process ahead of time",
            .set = set_dispatch_window,
            .show = show_dispatch_window},
+
+    Option{.name = "prefetch",
+           .value = "N",
+           .group = Group::Platform,
+           .help = "jobs taken beyond those that can start at once",
+           .run_only = true,
+           BULKHEAD_INTEGER(prefetch, 0, 1000)},
+    Option{.name = "runpod-stop-pod",
+           .value = "",
+           .group = Group::Platform,
+           .help = "a handler's refresh_worker stops the pod, not only its process",
+           .run_only = true,
+           .flag = true,
+           .set = set_truth<&Config::runpod_stop_pod>,
+           .show = show_truth<&Config::runpod_stop_pod>},
 
     Option{.name = "listen",
            .value = "ADDRESS",
@@ -313,7 +350,6 @@ const std::array kOptions{
            .value = "full|relaxed|memory",
            .group = Group::State,
            .help = "an accepted job survives a power cut, a kill, or neither",
-           .serve_only = true,
            BULKHEAD_WORD(durability, kDurabilities)},
     Option{.name = "keep-async",
            .value = "DURATION",
@@ -340,7 +376,7 @@ const std::array kOptions{
            .help = "trace, debug, info, warning or error",
            BULKHEAD_WORD(log_level, kLogLevels)},
     Option{.name = "log-format",
-           .value = "text|json",
+           .value = "text|json|runpod",
            .group = Group::Talk,
            .help = "for people or for programs",
            BULKHEAD_WORD(log_format, kLogFormats)},

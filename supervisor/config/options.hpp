@@ -12,7 +12,7 @@
 
 namespace bulkhead::config {
 
-enum class Group : std::uint8_t { Children, Jobs, Endpoint, Limits, State, Process, Talk };
+enum class Group : std::uint8_t { Children, Jobs, Platform, Endpoint, Limits, State, Process, Talk };
 
 struct Option {
   std::string_view name;   ///< the flag without its dashes, and the key in the file: "setup-timeout"
@@ -20,6 +20,8 @@ struct Option {
   Group group;
   std::string_view help;    ///< one line; the default is added to it
   bool serve_only = false;  ///< not a flag of `run`; in a shared file or the environment it is checked all the same
+  bool run_only = false;    ///< the same for `serve`
+  bool flag = false;        ///< needs no value on the command line: its presence is "true"
   bool list = false;        ///< the flag may be repeated; in the environment separated by commas; an array in the file
   bool secret = false;      ///< environment only: an argument list is there for everybody to read
 

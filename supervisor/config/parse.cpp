@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 
 #include "supervisor/config/config.hpp"
@@ -39,7 +40,8 @@ Exit usage(std::string problem, const CommandLine& line) {
 std::vector<std::string_view> flag_names(const CommandLine& line) {
   std::vector<std::string_view> names{"config", "help"};
   for (const Option& option : options()) {
-    bool hidden = option.secret || (option.serve_only && line.subcommand == Subcommand::Run);
+    bool elsewhere = line.subcommand == Subcommand::Run ? option.serve_only : option.run_only && !line.check;
+    bool hidden = option.secret || elsewhere;
     if (!hidden) names.push_back(option.name);
   }
   return names;
@@ -59,6 +61,7 @@ Exit explain_extra(const std::string& extra, const CommandLine& line) {
   for (const Option& option : options()) {
     if (option.name != typed) continue;
     if (option.secret) return usage("--" + typed + " is not a flag: set " + option.variable(), line);
+    if (option.run_only) return usage("--" + typed + " is an option of run, not of serve", line);
     return usage("--" + typed + " is an option of serve, not of run", line);
   }
   auto names = flag_names(line);
@@ -93,6 +96,12 @@ std::variant<CommandLine, Exit> read_command_line(int argc, const char* const* a
   for (std::string_view name : flag_names(line)) {
     if (name == "help") continue;
     std::string flag(name);
+    bool bare = std::any_of(options().begin(), options().end(),
+                            [&](const Option& option) { return option.name == name && option.flag; });
+    if (bare) {
+      app.add_flag_callback("--" + flag, [&texts = raw[flag]] { texts = {"true"}; });
+      continue;
+    }
     app.add_option("--" + flag, raw[flag])
         ->expected(1)
         ->allow_extra_args(false)
@@ -225,6 +234,36 @@ std::optional<Given> inherited_sockets(const Environment& environment) {
   return given;
 }
 
+/// What RunPod's platform says to its workers by their environment, where `run` is one.
+std::optional<Given> platform_default(std::string_view option, const Environment& environment) {
+  auto get = [&](std::string_view name) -> std::string {
+    auto found = environment.find(name);
+    return found == environment.end() ? std::string() : found->second;
+  };
+  if (get("RUNPOD_WEBHOOK_GET_JOB").empty()) return {};
+  if (option == "setup-timeout") {
+    std::string seconds = get("RUNPOD_INIT_TIMEOUT");
+    auto value = parse_integer(seconds);
+    if (value && *value > 0 && *value <= 86'400) return Given{{seconds + "s"}, "RUNPOD_INIT_TIMEOUT", kBadConfig};
+  } else if (option == "log-level") {
+    for (std::string_view name : {"RUNPOD_LOG_LEVEL", "RUNPOD_DEBUG_LEVEL"}) {
+      static const std::map<std::string, std::string, std::less<>> kLevels{{"TRACE", "trace"}, {"DEBUG", "debug"},
+                                                                           {"INFO", "info"},   {"WARN", "warning"},
+                                                                           {"ERROR", "error"}, {"NOTSET", "error"}};
+      std::string level = get(name);
+      std::transform(level.begin(), level.end(), level.begin(),
+                     [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+      if (auto found = kLevels.find(level); found != kLevels.end())
+        return Given{{found->second}, std::string(name), kBadConfig};
+    }
+  } else if (option == "state-dir") {
+    return Given{{"/var/lib/bulkhead"}, "the last resort", kBadConfig};  // an image need not set HOME
+  } else if (option == "log-format" && !get("RUNPOD_ENDPOINT_ID").empty()) {
+    return Given{{"runpod"}, "RUNPOD_ENDPOINT_ID", kBadConfig};
+  }
+  return {};
+}
+
 /// BULKHEAD_* variables that nothing reads: most likely mistyped.
 std::string strange_variables(const Environment& environment) {
   std::string text;
@@ -308,6 +347,7 @@ std::variant<Config, Exit> parse(int argc, const char* const* argv, const Enviro
   for (const Option& option : options()) {
     auto given = find(option, line, environment, file);
     if (!given && option.name == "state-dir") given = default_state_dir(environment);
+    if (!given && line.subcommand == Subcommand::Run) given = platform_default(option.name, environment);
     if (!given && option.name == "listen") given = inherited_sockets(environment);
     if (!given && option.name == "state-dir" && !line.check) {
       return Exit{kBadConfig, "bulkhead: no place to keep state: HOME is not set either; give --state-dir DIR\n"};

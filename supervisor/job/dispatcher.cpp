@@ -433,6 +433,18 @@ void Dispatcher::stop_runs() {
   for (Record* record : running) want_stop(*record, Why::Drain);
 }
 
+void Dispatcher::stop_all() {
+  std::vector<std::string> ids;
+  for (auto& [id, record] : records_) ids.emplace_back(id);
+  for (const std::string& id : ids)
+    if (auto found = records_.find(id); found != records_.end()) want_stop(*found->second, Why::Drain);
+}
+
+std::size_t Dispatcher::open() const {
+  return static_cast<std::size_t>(std::count_if(
+      records_.begin(), records_.end(), [](const auto& entry) { return entry.second->state < State::Reporting; }));
+}
+
 Dispatcher::Counts Dispatcher::counts() const {
   Counts counts = counts_;
   counts.queued = static_cast<std::int64_t>(scheduler_.queued());

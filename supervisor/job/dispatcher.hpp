@@ -74,6 +74,12 @@ class Dispatcher final : public Intake, public WorkersListener {
   void stop_runs();
   /// Runs held by children or being made durable. Zero, after drain(): nothing would be lost by ending.
   std::size_t unfinished() const { return out_; }
+  /// The same for jobs that wait: nothing may be left of what was accepted but what is being reported.
+  void stop_all();
+  /// Jobs whose outcome is not durable: accepted or on their way to be. Looks at each.
+  std::size_t open() const;
+  /// Further jobs that could start at once; negative: so many wait for a child.
+  int room() const { return scheduler_.free_now() - static_cast<int>(scheduler_.queued()) - accepting_; }
 
   Counts counts() const;
 

@@ -54,6 +54,33 @@ void append_member(std::string& out, std::string_view name, std::string_view tex
   append_json(out, text);
 }
 
+/// The line of RunPod's own logger: job, text, level; of a text beyond 4096 characters the middle is left out.
+void append_platform_line(std::string& out, std::string_view level, std::string_view text, std::string_view job_id) {
+  constexpr std::size_t kLongest = 4096;
+  auto boundary = [&](std::size_t at) {
+    while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) ++at;
+    return at;
+  };
+  std::string shown(text);
+  if (text.size() > kLongest) {
+    std::size_t head = boundary(kLongest / 2), tail = boundary(text.size() - kLongest / 2);
+    shown = std::string(text.substr(0, head)) + "\n...TRUNCATED " + std::to_string(text.size() - kLongest) +
+            " CHARACTERS...\n" + std::string(text.substr(tail));
+  }
+  std::string upper(level);
+  for (char& c : upper) c = static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
+  out += "{\"requestId\": ";
+  if (job_id.empty())
+    out += "null";
+  else
+    append_json(out, job_id);
+  out += ", \"message\": ";
+  append_json(out, shown);
+  out += ", \"level\": ";
+  append_json(out, upper);
+  out += '}';
+}
+
 }  // namespace
 
 Log::Log(Severity threshold, Format format) : threshold_(threshold), format_(format) {
@@ -90,7 +117,9 @@ void Log::emit(Severity severity, std::string_view text, std::string_view job_id
   auto [level, name] = kLevels[static_cast<int>(severity)];
   std::string out;
   out.reserve(text.size() + 128);
-  if (format_ == Format::Json) {
+  if (format_ == Format::RunPod) {
+    append_platform_line(out, name, text, job_id);
+  } else if (format_ == Format::Json) {
     out += "{\"time\":\"";
     append_time(out);
     out += '"';

@@ -21,7 +21,11 @@ class thread_pool;
 namespace bulkhead::observe {
 
 enum class Severity : std::uint8_t { Trace, Debug, Info, Warn, Error };
-enum class Format : std::uint8_t { Text, Json };
+enum class Format : std::uint8_t {
+  Text,
+  Json,
+  RunPod,  ///< {"requestId", "message", "level"}, as the platform shows them by job
+};
 
 class Log {
  public:

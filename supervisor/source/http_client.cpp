@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <boost/asio/posix/stream_descriptor.hpp>
+#include <cstdlib>
 #include <cstring>
 #include <new>
 #include <utility>
@@ -159,6 +160,10 @@ void HttpClient::set_up(Transfer& transfer) {
   // One call, one connection: nobody waits behind another's body, and limits of calls are limits of connections.
   set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
   set(CURLOPT_NOSIGNAL, 1L);
+  set(CURLOPT_TCP_KEEPALIVE, 1L);  // a call that is held for long crosses routers that forget
+  if (request.compressed) set(CURLOPT_ACCEPT_ENCODING, "gzip, deflate");
+  if (const char* bundle = std::getenv("SSL_CERT_FILE"); bundle != nullptr && *bundle != '\0')
+    set(CURLOPT_CAINFO, bundle);
   set(CURLOPT_QUICK_EXIT, 1L);
   set(CURLOPT_OPENSOCKETFUNCTION, &open_socket);
   set(CURLOPT_WRITEFUNCTION, &write_answer<Transfer>);

@@ -31,6 +31,7 @@ struct HttpRequest {
   std::chrono::milliseconds connect_timeout{10'000};
   /// Redirects that are followed, with the same method and body; from https to https only.
   int redirects = 0;
+  bool compressed = false;             ///< the answer may be, and is unpacked
   std::size_t response_max = 1 << 20;  ///< bytes of the answer's body that are read; the rest is cut off
 };
 
@@ -42,8 +43,8 @@ struct HttpResult {
   std::optional<std::chrono::seconds> retry_after;  ///< the answer's Retry-After
 };
 
-/// Belongs to one event loop; all calls on its thread. Certificates are checked, with the system's
-/// authorities; proxies are taken from the environment as curl's are (https_proxy, no_proxy, …).
+/// Belongs to one event loop; all calls on its thread. Certificates are checked, with the system's authorities or those
+/// of the file that SSL_CERT_FILE names; proxies are taken from the environment as curl's are (https_proxy, no_proxy, …).
 class HttpClient {
  public:
   using Number = std::uint64_t;

@@ -64,6 +64,8 @@ std::variant<json::object, std::string> parse_object(const std::string& text, co
 
 }  // namespace
 
+bool names_test_job(const std::vector<std::string>& command) { return flag(command, "--test_input").has_value(); }
+
 std::variant<TestJob, NoTestJob, std::string> find_test_job(const std::vector<std::string>& command) {
   std::string name = "--test_input";
   std::optional<std::string> text = flag(command, name);

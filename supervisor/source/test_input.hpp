@@ -25,6 +25,9 @@ struct TestJob {
 /// Nothing said there should be a test.
 struct NoTestJob {};
 
+/// Whether the handler's command line has --test_input: then a test is meant, wherever it runs.
+bool names_test_job(const std::vector<std::string>& command);
+
 /// Looks for a test in a handler's command line (--test_input, --test_output, with `=` or as the next word), then for
 /// `test_input.json` in the working directory. A string is what is wrong with it, for the user.
 std::variant<TestJob, NoTestJob, std::string> find_test_job(const std::vector<std::string>& command);

@@ -262,6 +262,33 @@ TEST(Config, NoLineOfTheHelpIsWiderThanATerminal) {
   }
 }
 
+TEST(Config, WhatThePlatformSaysIsTheDefaultOfRun) {
+  Environment platform{{"RUNPOD_WEBHOOK_GET_JOB", "http://x/job-take/$ID?a"},
+                       {"RUNPOD_INIT_TIMEOUT", "90"},
+                       {"RUNPOD_LOG_LEVEL", "WARN"},
+                       {"RUNPOD_ENDPOINT_ID", "ep"}};
+  auto config = std::get<Config>(run({"run", "--", "x"}, platform));
+  EXPECT_EQ(config.setup_timeout, 90s);
+  EXPECT_EQ(config.log_level, LogLevel::Warning);
+  EXPECT_EQ(config.log_format, LogFormat::RunPod);
+  EXPECT_EQ(config.state_dir, "/var/lib/bulkhead");  // HOME is not set
+  EXPECT_FALSE(config.execution_timeout_given);
+  config = std::get<Config>(run({"run", "--log-level", "error", "--execution-timeout", "10m", "--prefetch", "2",
+                                 "--runpod-stop-pod", "--log-format", "text", "--", "x"},
+                                platform));
+  EXPECT_EQ(config.log_level, LogLevel::Error);
+  EXPECT_EQ(config.log_format, LogFormat::Text);
+  EXPECT_TRUE(config.execution_timeout_given);
+  EXPECT_EQ(config.prefetch, 2);
+  EXPECT_TRUE(config.runpod_stop_pod);
+  platform["HOME"] = "/home/me";
+  EXPECT_EQ(serve({}, platform).log_level, LogLevel::Info);
+  platform["BULKHEAD_RUNPOD_STOP_POD"] = "1";
+  EXPECT_TRUE(std::get<Config>(run({"run", "--", "x"}, platform)).runpod_stop_pod);
+  platform["BULKHEAD_RUNPOD_STOP_POD"] = "perhaps";
+  EXPECT_NE(refused({"run", "--", "x"}, platform).text.find("must be true or false"), std::string::npos);
+}
+
 struct Mistake {
   const char* what;
   std::vector<std::string> words;
@@ -274,6 +301,7 @@ TEST(Config, MistakesOnTheCommandLineAreExplained) {
       {"unknown verb", {"start"}, kUsage, {"start", "run, serve, check, submit"}},
       {"unknown flag", {"serve", "--wrokers", "3"}, kUsage, {"--wrokers", "did you mean --workers?"}},
       {"flag of serve", {"run", "--listen", "x:1", "--", "x"}, kUsage, {"--listen is an option of serve"}},
+      {"flag of run", {"serve", "--prefetch", "1", "--", "x"}, kUsage, {"--prefetch is an option of run"}},
       {"secret as flag", {"serve", "--api-keys", "a=b", "--", "x"}, kUsage, {"BULKHEAD_API_KEYS"}},
       {"no dashes", {"serve", "./handler"}, kUsage, {"-- ./handler"}},
       {"no command", {"serve"}, kUsage, {"nothing to run", "serve -- ./handler"}},
@@ -375,6 +403,8 @@ cancel-grace         5s                            default
 term-grace           5s                            default
 grace                30s                           default
 dispatch-window      auto                          default
+prefetch             0                             default
+runpod-stop-pod      false                         default
 listen               127.0.0.1:0,unix:/run/b.sock  FILE:2
 api-key-file                                       default
 endpoint-id                                        default

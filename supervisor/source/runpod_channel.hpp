@@ -1,0 +1,56 @@
+// One kind of calls to RunPod's platform (takes, results, pings, the stop channel): what all of them carry, whether they
+// go well, how long to wait when they do not, and what the operator is told: once when it turns bad, once when it is good
+// again.
+
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "supervisor/source/http_client.hpp"
+#include "supervisor/source/runpod_settings.hpp"
+#include "supervisor/source/webhook_policy.hpp"
+
+namespace bulkhead {
+
+/// What an operator should know.
+struct RunPodNotice {
+  enum class Weight : std::uint8_t { Info, Warning, Error } weight = Weight::Info;
+  std::string text;  ///< never has the key in it, nor a URL's path
+  std::string job_id;
+};
+using RunPodNotices = std::function<void(const RunPodNotice&)>;
+
+class RunPodChannel {
+ public:
+  /// `what` in the plural, for people: "takes". `random` gives uniform numbers in [0, 1).
+  RunPodChannel(std::string what, RunPodNotices notices, std::function<double()> random)
+      : what_(std::move(what)), notices_(std::move(notices)), random_(std::move(random)) {}
+
+  void good();
+  /// A call failed. The answer is how long to wait, with jitter.
+  milliseconds bad(const HttpResult& result);
+  milliseconds bad(std::string_view reason, int status = 0, std::optional<std::chrono::seconds> retry_after = {});
+
+  /// Several calls in a row failed, and none went well since.
+  bool failing() const { return failures_ >= kTold; }
+
+  void tell(RunPodNotice::Weight weight, std::string text, std::string job_id = {}) const;
+  double random() const { return random_(); }
+
+ private:
+  /// A single failure is no state of things.
+  static constexpr int kTold = 3;
+
+  std::string what_;
+  RunPodNotices notices_;
+  std::function<double()> random_;
+  int failures_ = 0;
+};
+
+/// The headers of every call. On those about a job, `X-Request-ID` names it.
+std::vector<std::string> runpod_headers(const RunPodSettings& settings, std::string_view version);
+
+}  // namespace bulkhead
