@@ -66,7 +66,7 @@ class Abi:
         path = _find()
         try:
             letting_go = ctypes.CDLL(path)
-            holding = ctypes.PyDLL(path)
+            holding = getattr(ctypes, "PyDLL", ctypes.CDLL)(path)  # PyPy has one kind
         except OSError as error:
             raise ImportError(
                 "Bulkhead's library could not be loaded (%s). Install Bulkhead, or name the file in BULKHEAD_LIBRARY."

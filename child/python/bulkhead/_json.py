@@ -11,7 +11,7 @@ import math
 MOST_LEVELS = 512  # what the supervisor takes
 
 _decoder = json.JSONDecoder()
-_scan = _decoder.scan_once
+_scan = getattr(_decoder, "scan_once", None)
 
 
 class NotJson(TypeError):
@@ -21,12 +21,13 @@ class NotJson(TypeError):
 def decode(text):
     """From bytes of UTF-8."""
     text = str(text, "utf-8")
-    try:
-        value, end = _scan(text, 0)
-        if end == len(text):
-            return value
-    except StopIteration:
-        pass
+    if _scan is not None:  # PyPy has none
+        try:
+            value, end = _scan(text, 0)
+            if end == len(text):
+                return value
+        except StopIteration:
+            pass
     return _decoder.decode(text)  # with blanks around it
 
 
@@ -41,7 +42,7 @@ def _plain_number(value):
 
 
 def _encoder():
-    make = json.encoder.c_make_encoder
+    make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:  # PyPy
         return json.JSONEncoder(
             ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain_number
