@@ -70,6 +70,23 @@ Exit explain_extra(const std::string& extra, const CommandLine& line) {
   return usage("unknown option --" + typed + hint, line);
 }
 
+/// The handler's own test flags may stand before the two dashes as well: they are taken off `words`.
+Texts take_test_flags(Texts& words) {
+  Texts taken;
+  for (auto word = words.begin(); word != words.end();) {
+    const std::string name = word->substr(0, word->find('='));
+    const bool joined = name.size() < word->size();
+    if ((name != "--test_input" && name != "--test_output") || (!joined && word + 1 == words.end())) {
+      ++word;
+      continue;
+    }
+    const auto end = word + (joined ? 1 : 2);
+    taken.insert(taken.end(), word, end);
+    word = words.erase(word, end);
+  }
+  return taken;
+}
+
 std::variant<CommandLine, Exit> read_command_line(int argc, const char* const* argv) {
   if (argc < 2) return Exit{kUsage, program_help()};
   std::string_view verb = argv[1];
@@ -107,8 +124,12 @@ std::variant<CommandLine, Exit> read_command_line(int argc, const char* const* a
         ->allow_extra_args(false)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   }
-  // CLI11 takes them from the back.
   Texts reversed(argv + 2, dashes);
+  if (verb == "run" && !line.command.empty()) {
+    const Texts test = take_test_flags(reversed);
+    line.command.insert(line.command.end(), test.begin(), test.end());
+  }
+  // CLI11 takes them from the back.
   std::reverse(reversed.begin(), reversed.end());
   try {
     app.parse(reversed);

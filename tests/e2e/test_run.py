@@ -16,6 +16,13 @@ def test_a_result_is_printed_and_the_exit_code_is_0(tmp_path):
     assert '{"output":{"a":1}}' in done.stdout.replace(" ", "")
 
 
+def test_the_handlers_test_flags_may_stand_in_front(tmp_path):
+    done = run("--test_input", '{"input": {"a": 1}}', '--test_output={"a": 2}', "--", example("echo"), cwd=tmp_path)
+    assert done.returncode == 1 and "output.a: expected 2, got 1" in done.stdout
+    done = run("--test_input", "--", example("echo"), cwd=tmp_path)
+    assert done.returncode == 2 and "--test_input" in done.stderr
+
+
 def test_a_segfault_is_a_report_and_exit_code_1(tmp_path):
     done = run("--", example("crash_zoo"), "--test_input", '{"input": {"do": "segfault"}}', cwd=tmp_path)
     assert done.returncode == 1

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 
 from .. import _finder
 
@@ -12,6 +13,7 @@ if _official is not None:
 from .modules.rp_fitness import register_fitness_check  # noqa: E402
 from .modules.rp_progress import progress_update  # noqa: E402
 
+_imported_at = time.perf_counter()
 _ELSEWHERE = {
     "RunPodLogger": ("modules.rp_logger", "RunPodLogger"),
     "VolumeCache": ("utils.rp_volume_cache", "VolumeCache"),

@@ -31,7 +31,7 @@ def run(config):
         _failure.Identity(_version),
         bool(config.get("return_aggregate_stream", False)),
         _start.nan_as_null(),
-        _debugger() if arguments.values["rp_debugger"] else None,
+        _debugger(config["reference_counter_start"]) if arguments.values["rp_debugger"] else None,
     )
     program = _program.Program(
         handler,
@@ -56,7 +56,7 @@ def _set_log_level(level):
             logger.RunPodLogger.level = level.upper()
 
 
-def _debugger():
+def _debugger(started_at):
     """Adds the official debugger's times to an output. Raises ImportError where there is none."""
     from .utils import rp_debugger
 
@@ -65,6 +65,8 @@ def _debugger():
             raise NotJson(
                 "output is a %s: --rp_debugger adds its times to a dict, and has no place here" % type(value).__name__
             )
-        return dict(value, rp_debugger=rp_debugger.get_debugger_output())
+        times = rp_debugger.get_debugger_output()
+        times["ready_delay_ms"] = (started_at - sys.modules["runpod.serverless"]._imported_at) * 1000
+        return dict(value, rp_debugger=times)
 
     return add
