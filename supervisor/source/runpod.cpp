@@ -128,6 +128,7 @@ void RunPod::refuse(const TakenJob& taken) {
   job->id = taken.id;
   job->input = Payload({}, "null");
   job->policy = options_.policy;
+  job->policy.ttl = milliseconds(1);  // should the end below not be written any more: nobody runs it
   job->submitted_ms = clock_.now().wall_ms;
   auto outcome = std::make_shared<Outcome>(failure(taken.fault));
   outcome->error_type = "NotAJob";

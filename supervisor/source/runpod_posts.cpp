@@ -73,7 +73,6 @@ struct RunPodPosts::Lane : Deadlined {
   std::string id;
   std::deque<Chunk> chunks;
   Payload progress;
-  bool streamed = false;         ///< there were chunks
   bool stored = false;           ///< the journal may have chunks of a former life behind `posted`
   std::uint32_t chunk_sent = 0;  ///< the last one
   bool chunk_refused = false;    ///< and that was told
@@ -122,7 +121,7 @@ void RunPodPosts::open(const std::string& job_id, const Recovered* known) {
   lane->number = ++last_;
   lane->id = job_id;
   if (known) {
-    lane->streamed = known->last_chunk > 0;
+    streams_ = streams_ || known->last_chunk > 0;
     lane->chunk_sent = known->polled;
     // Of a job that is to run again the stream begins anew.
     lane->stored = known->outcome && known->last_chunk > known->polled && urls_.has_chunks();
@@ -134,7 +133,7 @@ void RunPodPosts::open(const std::string& job_id, const Recovered* known) {
 void RunPodPosts::chunk(const std::string& job_id, std::uint32_t number, Payload value, std::function<void()> taken) {
   Lane* lane = find(job_id);
   if (!lane || lane->muted || lane->ended) return taken();
-  lane->streamed = true;
+  streams_ = true;
   if (!urls_.has_chunks()) return taken();
   lane->chunks.push_back({number, std::move(value), std::move(taken)});
   ask(*lane);
@@ -255,7 +254,7 @@ void RunPodPosts::begin(Lane& lane) {
   if (lane.stored) return read_chunks(lane);
   if (lane.ended) {
     if (!lane.outcome && lane.refusal.empty()) return read_outcome(lane);
-    return post(lane, Post::Result, urls_.result(lane.id, lane.streamed), body_of(lane));
+    return post(lane, Post::Result, urls_.result(lane.id, streams_), body_of(lane));
   }
   if (lane.progress.empty()) return;
   lane.progress_posted = true;

@@ -109,6 +109,7 @@ class RunPodPosts {
   int under_way_ = 0;
   std::size_t unsent_ = 0;
   std::size_t held_bytes_ = 0;  ///< of results in memory
+  bool streams_ = false;        ///< a job had chunks: the handler is a generator, also where a job has none
   bool pumping_ = false;
 };
 
