@@ -66,7 +66,7 @@ int restarts(const config::Config& config, const config::Environment& environmen
   return local ? 0 : 10;
 }
 
-int supervise_test(config::Config config, observe::Log& log) {
+int supervise_test(config::Config config, Supervisor::Reread reread, observe::Log& log) {
   auto found = find_test_job(config.command);
   if (auto* wrong = std::get_if<std::string>(&found)) {
     std::fprintf(stderr, "bulkhead: %s\n", wrong->c_str());
@@ -82,14 +82,15 @@ int supervise_test(config::Config config, observe::Log& log) {
   TestJob& test = std::get<TestJob>(found);
   test.job.policy.execution_timeout = config.execution_timeout;
   test.job.policy.max_attempts = 1 + config.retries;
-  return Supervisor(std::move(config), std::move(test), log).run();
+  return Supervisor(std::move(config), std::move(reread), std::move(test), log).run();
 }
 
-int supervise(config::Config config, const config::Environment& environment) {
+int supervise(config::Config config, const config::Environment& environment, Supervisor::Reread reread) {
   static constexpr observe::Format kFormats[] = {observe::Format::Text, observe::Format::Json, observe::Format::RunPod};
   observe::Log log(static_cast<observe::Severity>(config.log_level), kFormats[static_cast<int>(config.log_format)]);
-  if (config.subcommand == config::Subcommand::Serve) return Supervisor(std::move(config), FromClients{}, log).run();
-  if (names_test_job(config.command)) return supervise_test(std::move(config), log);
+  if (config.subcommand == config::Subcommand::Serve)
+    return Supervisor(std::move(config), std::move(reread), FromClients{}, log).run();
+  if (names_test_job(config.command)) return supervise_test(std::move(config), std::move(reread), log);
 
   auto platform = runpod_settings(environment, settings::fresh_id());
   if (auto* wrong = std::get_if<std::string>(&platform)) {
@@ -97,8 +98,8 @@ int supervise(config::Config config, const config::Environment& environment) {
     return config::kBadConfig;
   }
   if (auto* worker = std::get_if<RunPodSettings>(&platform))
-    return Supervisor(std::move(config), std::move(*worker), log).run();
-  return supervise_test(std::move(config), log);
+    return Supervisor(std::move(config), std::move(reread), std::move(*worker), log).run();
+  return supervise_test(std::move(config), std::move(reread), log);
 }
 
 }  // namespace
@@ -112,7 +113,8 @@ int main(int argc, char** argv) {
   become_init_of_supervisor(std::get<config::Config>(parsed), argv,
                             restarts(std::get<config::Config>(parsed), environment));
   try {
-    return supervise(std::move(std::get<config::Config>(parsed)), environment);
+    return supervise(std::move(std::get<config::Config>(parsed)), environment,
+                     [argc, argv, &environment] { return config::parse(argc, argv, environment); });
   } catch (const std::exception& error) {
     std::fprintf(stderr, "bulkhead: %s\n", error.what());
     return config::kBroken;

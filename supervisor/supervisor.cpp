@@ -8,7 +8,8 @@
 // ladder; when no outcome is open any more the children are ended, then webhooks on their way get a moment, then the
 // connections; the journal writes what it has and is closed last, by the destructor. Each step has a deadline, so the
 // end comes whatever a handler or a receiver does. On a platform there may be no next start: jobs that wait are run
-// within the grace period too, those an open request delivers among them, and what is left then is answered.
+// within the grace period too, those an open request delivers among them, and what is left then is answered. SIGQUIT
+// skips the waiting: the children are made to write their stacks.
 //
 // Parts are declared in the order in which they depend on each other, and so destroyed in the reverse of it.
 
@@ -23,6 +24,9 @@
 #include <cstdio>
 #include <optional>
 #include <random>
+#include <string>
+#include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "supervisor/become_init.hpp"
@@ -30,14 +34,17 @@
 #include "supervisor/job/dispatcher.hpp"
 #include "supervisor/journal/state_directory.hpp"
 #include "supervisor/journal/store.hpp"
+#include "supervisor/own_stack.hpp"
 #include "supervisor/pool/pool.hpp"
 #include "supervisor/process/launch.hpp"
+#include "supervisor/reload.hpp"
 #include "supervisor/settings.hpp"
 #include "supervisor/source/embedded_queue.hpp"
 #include "supervisor/source/http_client.hpp"
 #include "supervisor/source/runpod.hpp"
 #include "supervisor/source/test_input.hpp"
 #include "supervisor/source/webhooks.hpp"
+#include "supervisor/state_line.hpp"
 
 namespace bulkhead {
 namespace {
@@ -63,7 +70,7 @@ constexpr milliseconds kLastResults{10'000};
 }  // namespace
 
 struct Supervisor::Parts {
-  Parts(config::Config config, JobsFrom from, observe::Log& log);
+  Parts(config::Config config, Reread reread, JobsFrom from, observe::Log& log);
   int run();
 
  private:
@@ -73,7 +80,11 @@ struct Supervisor::Parts {
   void start_source();
   void rearm();
   void tick();
+  void await_signal();
   void signalled(int number);
+  void reload();
+  void stop_with_stacks();
+  std::string state() const;
   void drain(std::string_view why);
   bool nothing_left() const;
   void step_of_ending();
@@ -87,6 +98,7 @@ struct Supervisor::Parts {
   double random() { return std::uniform_real_distribution<double>()(random_); }
 
   config::Config config_;
+  Reread reread_;
   observe::Log& log_;
   SystemClock clock_;
   asio::io_context io_{1};
@@ -102,7 +114,7 @@ struct Supervisor::Parts {
   std::unique_ptr<RunPod> platform_;
   std::unique_ptr<TestInput> test_;
   std::unique_ptr<http::Server> server_;
-  asio::signal_set signals_{io_, SIGTERM, SIGINT};
+  asio::signal_set signals_{io_};
   asio::steady_timer alarm_{io_};
   SteadyTime alarm_at_ = SteadyTime::max();
   asio::steady_timer ending_{io_};
@@ -111,13 +123,14 @@ struct Supervisor::Parts {
   int exit_code_ = config::kOk;
 };
 
-Supervisor::Supervisor(config::Config config, JobsFrom from, observe::Log& log)
-    : parts_(std::make_unique<Parts>(std::move(config), std::move(from), log)) {}
+Supervisor::Supervisor(config::Config config, Reread reread, JobsFrom from, observe::Log& log)
+    : parts_(std::make_unique<Parts>(std::move(config), std::move(reread), std::move(from), log)) {}
 Supervisor::~Supervisor() = default;
 int Supervisor::run() { return parts_->run(); }
 
-Supervisor::Parts::Parts(config::Config config, JobsFrom from, observe::Log& log)
+Supervisor::Parts::Parts(config::Config config, Reread reread, JobsFrom from, observe::Log& log)
     : config_(std::move(config)),
+      reread_(std::move(reread)),
       log_(log),
       from_(std::move(from)),
       journal_(journal::open(settings::journal(config_), [this] { asio::post(io_, [this] { journal_->poll(); }); })),
@@ -134,9 +147,9 @@ Supervisor::Parts::Parts(config::Config config, JobsFrom from, observe::Log& log
 // ---- start ---------------------------------------------------------------------------------------------------------
 
 int Supervisor::Parts::run() {
-  signals_.async_wait([this](boost::system::error_code error, int number) {
-    if (!error) signalled(number);
-  });
+  write_stack_at_crash();
+  for (int signal : {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1}) signals_.add(signal);
+  await_signal();
   open_for_signals();
   pool_ = std::make_unique<pool::Pool>(io_.get_executor(), settings::pool(config_, journal_->next_run()));
   dispatcher_.set_workers(*pool_);
@@ -237,16 +250,40 @@ void Supervisor::Parts::tick() {
 
 // ---- end -----------------------------------------------------------------------------------------------------------
 
+void Supervisor::Parts::await_signal() {
+  signals_.async_wait([this](boost::system::error_code error, int number) {
+    if (error) return;
+    signalled(number);
+    await_signal();
+  });
+}
+
 void Supervisor::Parts::signalled(int number) {
+  if (number == SIGUSR1) return log_.raw(state());
+  if (number == SIGQUIT) return stop_with_stacks();
+  // A local test has nothing to read again: its terminal is gone.
+  if (number == SIGHUP && !test_) return reload();
   if (phase_ == Ending::No)
     drain(number == SIGINT ? "interrupted" : "told to end");
   else if (phase_ == Ending::Delivering)
     close();
   else
     grace_ends_ = clock_.now().mono;
-  signals_.async_wait([this](boost::system::error_code error, int next) {
-    if (!error) signalled(next);
-  });
+}
+
+/// At once, but not without a word: what was running is reported as crashed, with its stack.
+void Supervisor::Parts::stop_with_stacks() {
+  if (phase_ == Ending::Delivering) return close();
+  if (phase_ == Ending::Closed) return;
+  log_.error("told to stop at once (SIGQUIT): the state and the stacks of everything follow");
+  log_.raw(state());
+  log_.error("the supervisor's stack:" + own_stack());
+  bool stopping = std::exchange(phase_, Ending::Closing) == Ending::Closing;
+  exit_code_ = 128 + SIGQUIT;
+  ending_.cancel();
+  dispatcher_.drain();
+  pool_->dump();
+  if (!stopping) pool_->stop(milliseconds(0), [this] { close(); });
 }
 
 void Supervisor::Parts::drain(std::string_view why) {
@@ -296,6 +333,7 @@ void Supervisor::Parts::step_of_ending() {
 }
 
 void Supervisor::Parts::end(int code) {
+  if (exit_code_ == 128 + SIGQUIT) return close();
   exit_code_ = code;
   if (platform_) return flush_results();
   if (!server_) return io_.stop();
@@ -321,7 +359,7 @@ void Supervisor::Parts::flush_results() {
 void Supervisor::Parts::close() {
   if (phase_ == Ending::Closed) return;
   phase_ = Ending::Closed;
-  std::size_t left = platform_ ? platform_->unsent() : webhooks_->waiting();
+  std::size_t left = platform_ ? platform_->unsent() : webhooks_ ? webhooks_->waiting() : 0;
   if (left > 0)
     log_.warn(std::to_string(left) + (platform_ ? " results" : " webhooks") +
               (config_.durability == config::Durability::Memory
@@ -333,6 +371,27 @@ void Supervisor::Parts::close() {
   ending_.async_wait([this](boost::system::error_code error) {
     if (!error) io_.stop();
   });
+}
+
+// ---- reload --------------------------------------------------------------------------------------------------------
+
+void Supervisor::Parts::reload() {
+  if (phase_ != Ending::No) return log_.warn("told to read the configuration again (SIGHUP) while ending: ignored");
+  auto read = reread_();
+  if (auto* wrong = std::get_if<config::Exit>(&read))
+    return log_.error("the configuration stays as it was: " + wrong->text.substr(0, wrong->text.find('\n')));
+  Reload plan = plan_reload(config_, std::get<config::Config>(read));
+  try {
+    if (server_) server_->reconfigure(settings::http(plan.config));
+  } catch (const std::system_error& refused) {
+    return log_.error(std::string("the configuration stays as it was: ") + refused.what());
+  }
+  config_ = std::move(plan.config);
+  dispatcher_.set_options(settings::dispatcher(config_));
+  log_.set_threshold(static_cast<observe::Severity>(config_.log_level));
+  pool_->resize(config_.workers, config_.spares);
+  if (!plan.needs_restart.empty()) log_.warn("changed, but only a restart takes it up: " + plan.needs_restart);
+  log_.info("the configuration was read again" + (plan.changed.empty() ? "" : "; changed: " + plan.changed));
 }
 
 // ---- what others report ----------------------------------------------------------------------------------------------
@@ -372,6 +431,18 @@ void Supervisor::Parts::pool_health(const std::string& reason, bool never_ready)
   };
   if (platform_) return platform_->unhealthy("handler", reason, told);
   told();
+}
+
+std::string Supervisor::Parts::state() const {
+  constexpr std::string_view kPhases[] = {"serving", "draining", "stopping", "closing", "delivering", "closed"};
+  return state_line({.phase = kPhases[static_cast<std::size_t>(phase_)],
+                     .workers = config_.workers,
+                     .spares = config_.spares,
+                     .backing_off = pool_->backing_off(),
+                     .counts = dispatcher_.counts(),
+                     .children = pool_->snapshot(),
+                     .connections = server_ ? server_->connections() : 0,
+                     .webhooks = webhooks_ ? webhooks_->waiting() : 0});
 }
 
 HealthView Supervisor::Parts::health() const {

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <variant>
 
@@ -20,12 +21,17 @@ using JobsFrom = std::variant<FromClients, RunPodSettings, TestJob>;
 /// log and ZeroMQ do on threads of their own.
 class Supervisor {
  public:
+  /// The configuration as it would be read now: for SIGHUP.
+  using Reread = std::function<std::variant<config::Config, config::Exit>()>;
+
   /// Takes the state directory and opens the journal. With a test job it runs that and ends.
   /// Throws std::system_error with a text for the operator.
-  Supervisor(config::Config config, JobsFrom from, observe::Log& log);
+  Supervisor(config::Config config, Reread reread, JobsFrom from, observe::Log& log);
   ~Supervisor();
 
-  /// Serves until it is told to end (SIGTERM, SIGINT) or, for `run`, until its job is over. The exit code.
+  /// Serves until it is told to end or, for `run`, until its job is over. The exit code. Signals: SIGTERM and SIGINT
+  /// drain, a second one shortens that; SIGQUIT stops at once, with the stacks of everything in the log; SIGHUP reads
+  /// the configuration again; SIGUSR1 writes the state as one line of JSON.
   int run();
 
  private:

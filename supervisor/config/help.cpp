@@ -36,6 +36,14 @@ constexpr std::string_view kExitCodes = R"(Exit codes:
                                        128+N  ended by signal N
 )";
 
+constexpr std::string_view kSignals = R"(Signals:
+  TERM, INT  take no more jobs, let running ones finish within --grace, end; a second one cuts the grace short
+  QUIT       stop at once, with the stacks of everything in the log
+  HUP        read the configuration again: numbers of processes, limits, keys, log level
+  USR1       write the state to standard error, as one line of JSON
+
+)";
+
 constexpr std::string_view kSettings =
     R"(Every option is also an environment variable (--setup-timeout is BULKHEAD_SETUP_TIMEOUT; lists take commas) and a key
 of the settings file (setup-timeout = "5m"; there, command = ["./handler"] may replace COMMAND).
@@ -143,6 +151,7 @@ std::string subcommand_help(Subcommand subcommand, bool check) {
   text += kSettings;
   text += "\n";
   text += check ? kCheckExamples : subcommand == Subcommand::Serve ? kServeExamples : kRunExamples;
+  if (!check && subcommand == Subcommand::Serve) text += kSignals;
   text += kExitCodes;
   return text;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace bulkhead::http {
 
@@ -15,6 +16,19 @@ Rates::Rates(const std::vector<RateLimit>& limits) {
   for (const RateLimit& limit : limits) {
     buckets_.push_back({.limit = limit, .tokens = static_cast<double>(limit.per_window)});
   }
+}
+
+void Rates::replace(const std::vector<RateLimit>& limits) {
+  Rates next(limits);
+  for (Bucket& bucket : next.buckets_) {
+    Bucket* old = find(bucket.limit.path);
+    if (old == nullptr) continue;
+    bucket.at_once = old->at_once;
+    if (bucket.limit.per_window != old->limit.per_window) continue;
+    bucket.tokens = old->tokens;
+    bucket.filled = old->filled;
+  }
+  buckets_ = std::move(next.buckets_);
 }
 
 Rates::Bucket* Rates::find(std::string_view path) {
@@ -42,7 +56,8 @@ std::optional<int> Rates::admit(std::string_view path, TimePoint now) {
 }
 
 void Rates::release(std::string_view path) {
-  if (Bucket* bucket = find(path)) --bucket->at_once;
+  // One that was admitted before there was a limit is not counted.
+  if (Bucket* bucket = find(path); bucket != nullptr && bucket->at_once > 0) --bucket->at_once;
 }
 
 }  // namespace bulkhead::http

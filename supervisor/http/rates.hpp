@@ -23,6 +23,9 @@ class Rates {
   Rates() = default;
   explicit Rates(const std::vector<RateLimit>& limits);
 
+  /// Other limits from now on. Requests that are being answered stay counted.
+  void replace(const std::vector<RateLimit>& limits);
+
   /// None: go on, and release() when the answer is out. Otherwise: come back after so many seconds.
   std::optional<int> admit(std::string_view path, TimePoint now);
   void release(std::string_view path);

@@ -118,6 +118,10 @@ std::string http_date() {
   return {text, static_cast<std::size_t>(size)};
 }
 
+milliseconds sweep_period(const Options& options) {
+  return std::clamp(options.limits.request / 8, milliseconds(10), milliseconds(1'000));
+}
+
 constexpr std::size_t kSurplus = 64;  // connections beyond the limit that are told so; more wait in the kernel's queue
 
 }  // namespace
@@ -133,7 +137,7 @@ Server::Server(asio::io_context& io, bulkhead::Endpoint& endpoint, const Clock& 
       rates_(options.rate_limits),
       addresses_(std::move(options.listen)),
       sweep_timer_(io),
-      sweep_period_(std::clamp(options.limits.request / 8, milliseconds(10), milliseconds(1'000))),
+      sweep_period_(sweep_period(options)),
       date_(http_date()) {}
 
 Server::~Server() { stop(); }
@@ -155,6 +159,21 @@ void Server::permit(const std::string& address, const Protocol::endpoint& endpoi
   if (keys_.open() && !is_local(endpoint)) {
     throw std::system_error(EPERM, std::generic_category(), "refusing to listen on " + address + " without API keys");
   }
+}
+
+void Server::reconfigure(Options options) {
+  if (options.keys.open()) {
+    for (const auto& listener : listeners_) {
+      const Endpoint endpoint = listener->acceptor.local_endpoint();
+      if (!is_local(endpoint))
+        throw std::system_error(EPERM, std::generic_category(), "the endpoint is open to others and needs API keys");
+    }
+  }
+  api_.limits = options.limits;
+  api_.default_policy = options.default_policy;
+  keys_ = std::move(options.keys);
+  rates_.replace(options.rate_limits);
+  sweep_period_ = sweep_period(options);
 }
 
 std::unique_ptr<Server::Listener> Server::bind(const std::string& address) {

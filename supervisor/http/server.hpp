@@ -45,6 +45,10 @@ class Server {
   /// that was taken for 0. Throws std::system_error naming the address. A Unix socket nobody answers on is replaced.
   std::vector<std::string> listen();
 
+  /// Other limits, keys and defaults from the next request on; the addresses stay. Throws std::system_error, and changes
+  /// nothing, where the new keys would leave open an address that others than this machine reach.
+  void reconfigure(Options options);
+
   /// Takes no new connections and closes idle ones; a request that is being answered is answered first. `drained` is
   /// called when the last connection is gone, at once if there is none.
   void drain(std::function<void()> drained);

@@ -82,6 +82,9 @@ int Init::run() {
   // Before the first wait: it may have ended already, under a SIGCHLD that was taken for an earlier one.
   for (reap(); phase_ != Phase::Over; reap()) {
     int signal = next_signal(deadline_);
+    // What is known of the command decides what a signal does, and its SIGCHLD may stand behind this one.
+    reap();
+    if (phase_ == Phase::Over) break;
     if (signal == 0) time_is_up();
     if (signal != 0 && signal != SIGCHLD) handle(signal);
   }
@@ -183,7 +186,9 @@ void Init::stopped(int signal) {
     kill(-main_, SIGCONT);
     return;
   }
-  if (getpid() == 1 || told_ || !command_.has_terminal() || !give_terminal(main_, own)) return;
+  // Told to end while it was about to stop: it is to see that.
+  if (told_) return pass_on(SIGCONT);
+  if (getpid() == 1 || !command_.has_terminal() || !give_terminal(main_, own)) return;
   kill(getpid(), SIGSTOP);
   // From here on we are continued.
   give_terminal(own, main_);

@@ -51,6 +51,8 @@ class Dispatcher final : public Intake, public WorkersListener {
   /// The source new jobs belong to, and the listener of every log line (job is nullptr outside any).
   void set_source(Source& source) { source_ = &source; }
   void set_log(std::function<void(const LogLine&, const Job*)> log) { log_ = std::move(log); }
+  /// From now on: what waits already stays, and a step of a ladder that was begun keeps its time.
+  void set_options(const DispatcherOptions& options) { options_ = options; }
   /// Called when wake_at() may have become earlier.
   void set_alarm(std::function<void()> alarm) { alarm_ = std::move(alarm); }
   /// Called when the pool's health changes: with the reason, or an empty one when it is well again.

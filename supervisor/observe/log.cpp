@@ -107,6 +107,8 @@ void Log::write(Severity severity, std::string_view text, std::string_view job_i
   if (wants(severity)) emit(severity, text, job_id, worker_id, {});
 }
 
+void Log::raw(std::string_view line) { logger_->log(spdlog::level::err, line); }
+
 void Log::child(const LogLine& line, const Job* job) {
   auto severity = line.stream == "log" ? static_cast<Severity>(line.level) : Severity::Info;
   if (wants(severity)) emit(severity, line.text, job ? std::string_view(job->id) : "", line.worker_id, line.stream);

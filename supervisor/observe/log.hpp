@@ -45,6 +45,9 @@ class Log {
   /// A line of a handler's.
   void child(const LogLine& line, const Job* job);
 
+  void set_threshold(Severity threshold) { threshold_ = threshold; }
+  /// A line as it is, whatever the threshold and the format: for what programs read.
+  void raw(std::string_view line);
   bool wants(Severity severity) const { return severity >= threshold_; }
   /// Lines lost because they were written faster than stderr took them.
   std::size_t dropped() const;

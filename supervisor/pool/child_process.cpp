@@ -92,6 +92,12 @@ void ChildProcess::terminate() {
   child_->signal(SIGCONT);
 }
 
+void ChildProcess::abort() {
+  if (!child_ || status_) return;
+  child_->signal(SIGABRT);
+  child_->signal(SIGCONT);
+}
+
 void ChildProcess::kill() {
   if (!child_ || status_) return;
   if (child_->signal(SIGKILL)) killed_by_us_ = true;

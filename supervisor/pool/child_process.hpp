@@ -64,6 +64,8 @@ class ChildProcess {
 
   /// SIGTERM, and SIGCONT: a stopped process would not see it.
   void terminate();
+  /// SIGABRT, likewise.
+  void abort();
   /// SIGKILL to the process and its group.
   void kill();
   bool killed_by_us() const { return killed_by_us_; }

@@ -44,6 +44,8 @@ Pool::Pool(asio::any_io_executor executor, Options options)
       options_(with_absolute_path(std::move(options))),
       generator_(std::random_device{}()),
       symboliser_(executor_, options_.symboliser),
+      workers_wanted_(options_.workers),
+      spares_wanted_(options_.spares),
       alive_(std::make_shared<int>()),
       flush_timer_(executor_),
       window_timer_(executor_) {
@@ -57,9 +59,7 @@ Pool::Pool(asio::any_io_executor executor, Options options)
   prepare_runtime_dir(predecessor_ended);
   scratch_ = std::make_unique<process::ScratchRoot>(options_.runtime_dir);
   link_ = std::make_unique<Link>(executor_, options_.runtime_dir, LinkOptions{.limits = options_.limits});
-  const int places = options_.workers + options_.spares;
-  places_.reserve(static_cast<std::size_t>(places));  // timers' handlers refer to places
-  for (int i = 0; i < places; ++i) places_.emplace_back(i, executor_, options_);
+  make_places();
   deal_out_devices();
 }
 
@@ -86,6 +86,11 @@ void Pool::prepare_runtime_dir(bool predecessor_ended) {
   if (::mkdir(files_of(options_).c_str(), 0700) != 0)
     throw std::system_error(errno, std::generic_category(), "create " + files_of(options_).string());
   if (options_.first_run != 0) Predecessor::mark(files_of(options_), options_.first_run);
+}
+
+void Pool::make_places() {
+  while (static_cast<int>(places_.size()) < workers_wanted_ + spares_wanted_)
+    places_.emplace_back(static_cast<int>(places_.size()), executor_, options_);
 }
 
 void Pool::deal_out_devices() {
@@ -121,7 +126,7 @@ std::string Pool::Place::child_id() const {
 // ---- places --------------------------------------------------------------------------------------------------------
 
 void Pool::launch(Place& place) {
-  if (stopping_) return;
+  if (stopping_ || !is_wanted(place) || place.worker != nullptr) return;
   const int jitter = options_.max_jobs_per_worker / 10;
   const int max_jobs = options_.max_jobs_per_worker + std::uniform_int_distribution<>(-jitter, jitter)(generator_);
   ++place.generation;
@@ -139,11 +144,11 @@ void Pool::vacate(Worker& worker) {
   auto place = std::find_if(places_.begin(), places_.end(), [&](const Place& p) { return p.worker == &worker; });
   if (place == places_.end()) return;
   place->worker = nullptr;
-  if (stopping_) return;
+  if (stopping_ || !is_wanted(*place)) return;
   if (!worker.proved()) return setup_failed(*place, worker.obituary());
   place->backoff.succeeded();
   // To launch takes the loop's time. Where a spare has stepped in, its first job goes before.
-  if (serving_ == options_.workers)
+  if (serving_ == workers_wanted_)
     launch_after(*place, kAfterStepIn);
   else
     launch(*place);
@@ -186,7 +191,7 @@ void Pool::leaving(Worker& worker) {
 }
 
 void Pool::serve_with_spares() {
-  while (!stopping_ && serving_ < options_.workers) {
+  while (!stopping_ && serving_ < workers_wanted_) {
     auto oldest = std::find_if(workers_.begin(), workers_.end(),
                                [](const auto& entry) { return entry.second->state() == WorkerState::Spare; });
     if (oldest == workers_.end()) return;
@@ -219,6 +224,39 @@ void Pool::destroy_gone() {
   std::error_code ignored;  // an empty directory left behind is swept at the next start
   std::filesystem::remove_all(files_of(options_), ignored);
   std::exchange(stopped_, nullptr)();
+}
+
+void Pool::resize(int workers, int spares) {
+  if (stopping_) return;
+  workers_wanted_ = workers;
+  spares_wanted_ = spares;
+  make_places();
+  deal_out_devices();
+  for (const std::string& remark : std::exchange(remarks_, {})) say("", remark);
+  std::vector<Worker*> surplus;
+  for (Place& place : places_) {
+    if (is_wanted(place)) {
+      if (place.worker == nullptr && !place.waiting) launch(place);
+      continue;
+    }
+    place.again.cancel();
+    place.waiting = false;
+    if (place.worker != nullptr) surplus.push_back(place.worker);
+  }
+  for (Worker* worker : surplus)
+    worker->state() == WorkerState::Ready ? worker->retire() : worker->stop(options_.stop_time);
+  // Of those that serve more are left than shall: a fresh child in such a place becomes a spare.
+  for (auto entry = workers_.rbegin(); entry != workers_.rend() && serving_ > workers_wanted_; ++entry)
+    if (entry->second->state() == WorkerState::Ready) surplus.push_back(entry->second.get());
+  for (Worker* worker : surplus)
+    if (serving_ > workers_wanted_) worker->retire();
+  serve_with_spares();
+}
+
+void Pool::dump() {
+  std::vector<Worker*> all;
+  for (auto& [number, worker] : workers_) all.push_back(worker.get());
+  for (Worker* worker : all) worker->dump();
 }
 
 void Pool::stop(milliseconds grace, std::function<void()> stopped) {

@@ -14,6 +14,7 @@
 #pragma once
 
 #include <boost/asio/steady_timer.hpp>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -63,6 +64,11 @@ class Pool final : public Workers, private WorkerOwner {
   /// once they are gone with all they had started, and their files are removed. Once.
   void stop(milliseconds grace, std::function<void()> stopped);
 
+  /// So many from now on. Children that are too many finish what they have, and are ended; the last places go first.
+  void resize(int workers, int spares);
+  /// Everything shall end now, and say where it is: each child gets SIGABRT, and its stack is logged.
+  void dump();
+
   // Workers
   void send(const Assignment& assignment) override;
   void cancel(RunNumber run, StopReason reason) override;
@@ -103,7 +109,9 @@ class Pool final : public Workers, private WorkerOwner {
 
   void prepare_runtime_dir(bool predecessor_ended);
   void deal_out_devices();
+  bool is_wanted(const Place& place) const { return place.index < workers_wanted_ + spares_wanted_; }
   void say(std::string_view worker_id, std::string_view text);
+  void make_places();
   void launch(Place& place);
   void launch_after(Place& place, milliseconds wait);
   void vacate(Worker& worker);
@@ -126,7 +134,9 @@ class Pool final : public Workers, private WorkerOwner {
   std::unique_ptr<process::ScratchRoot> scratch_;
   std::unique_ptr<Link> link_;
   std::optional<WorkerSite> site_;
-  std::vector<Place> places_;
+  int workers_wanted_;
+  int spares_wanted_;
+  std::deque<Place> places_;                                 ///< never fewer: timers' handlers refer to them
   std::map<WorkerNumber, std::unique_ptr<Worker>> workers_;  ///< whoever walks over it may be called back meanwhile
   std::vector<std::unique_ptr<Worker>> gone_;
   std::shared_ptr<int> alive_;  ///< held weakly by what is posted

@@ -21,6 +21,9 @@ namespace {
 
 constexpr std::string_view kNames[] = {"launching", "setting up", "spare", "ready", "retiring", "ending", "dead"};
 
+/// To write a stack.
+constexpr milliseconds kDumpTime{3'000};
+
 constexpr protocol::CancelReason on_the_wire(StopReason reason) {
   switch (reason) {
     case StopReason::Cancel: return protocol::CancelReason::Requested;
@@ -220,6 +223,17 @@ void Worker::kill_for(Cause cause, std::string remark) {
 }
 
 void Worker::kill(std::string reason) { kill_for(Cause::Core, std::move(reason)); }
+
+void Worker::dump() {
+  if (process_.status() || state_ == WorkerState::Dead) return;
+  dumping_ = true;
+  if (cause_ == Cause::Itself) cause_ = Cause::Core;
+  if (remark_.empty()) remark_ = "everything was told to stop at once, and to say where it is";
+  process_.abort();
+  if (state_ < WorkerState::Ending) become(WorkerState::Ending);
+  leave();
+  arm(kDumpTime, &Worker::step_kill);
+}
 
 void Worker::refresh() { kill_for(Cause::Refresh, "a clean process was asked for"); }
 

@@ -48,6 +48,8 @@ class Worker final : private LineHandler {
   void acknowledge(Run& run, std::uint32_t seq);
   void terminate() { process_.terminate(); }
   void kill(std::string reason);
+  /// Ends it by SIGABRT, so that its stack can be logged.
+  void dump();
   /// A clean child is wanted: kills this one, which is not held against it.
   void refresh();
   /// Lets it finish what it has, and end.
@@ -163,6 +165,7 @@ class Worker final : private LineHandler {
   bool withdrawn_ = false;  ///< and knows that it takes no further jobs
   bool left_ = false;
   bool refreshing_ = false;  ///< the handler asked for it; the core says when
+  bool dumping_ = false;
   bool judged_ = false;
   bool ending_strays_ = false;
   bool strays_ended_ = false;

@@ -70,7 +70,7 @@ void Worker::judge() {
     run.left = words && words->was_left(run.number);
     crashed = crashed || run.started;
   }
-  const auto crash = crashed ? process_.crash() : std::nullopt;
+  const auto crash = crashed || dumping_ ? process_.crash() : std::nullopt;
   if (crash) interpreter_stack_ = crash->interpreter;
   if (crash)
     site_.symboliser.symbolise(*crash, site_.options.stack_time,
@@ -85,6 +85,11 @@ void Worker::judge() {
 }
 
 void Worker::report(const std::vector<std::string>& stack) {
+  if (dumping_) {
+    std::string text = stack.empty() ? "it left no stack" : "its stack:";
+    for (const std::string& frame : stack) (text += "\n  ") += frame;
+    say(text);
+  }
   std::vector<Casualty> casualties;
   for (const Run& run : open_) {
     Casualty casualty{.run = run.number, .entered = run.started};
