@@ -63,6 +63,7 @@ class HttpClient {
   std::size_t open() const { return transfers_.size(); }
 
  private:
+  void start_libcurl();
   struct Transfer;
   struct Socket;
 
@@ -79,7 +80,7 @@ class HttpClient {
 
   boost::asio::any_io_executor executor_;
   std::size_t at_once_;
-  CURLM* multi_;
+  CURLM* multi_ = nullptr;  ///< none before the first call
   boost::asio::steady_timer timer_;
   std::unordered_map<curl_socket_t, std::shared_ptr<Socket>> sockets_;  ///< those libcurl wants watched
   std::unordered_map<Number, std::unique_ptr<Transfer>> transfers_;
