@@ -56,6 +56,15 @@ std::string Connection::text(const char* sql) {
 
 int Connection::changes() const { return sqlite3_changes(db_.get()); }
 
+void put_blob(Connection& connection, const char* table, const char* column, std::int64_t row, std::string_view bytes) {
+  sqlite3_blob* blob = nullptr;
+  int code = sqlite3_blob_open(connection.raw(), "main", table, column, row, 1, &blob);
+  if (code == SQLITE_OK) code = sqlite3_blob_write(blob, bytes.data(), static_cast<int>(bytes.size()), 0);
+  int closed = sqlite3_blob_close(blob);
+  if (code == SQLITE_OK) code = closed;
+  if (code != SQLITE_OK) throw_sqlite(connection.raw(), code, std::string("writing ") + table + "." + column);
+}
+
 bool Connection::in_transaction() const { return sqlite3_get_autocommit(db_.get()) == 0; }
 
 void Statement::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
@@ -84,6 +93,11 @@ Statement& Statement::bind_blob(int index, std::string_view bytes) {
   int code = bytes.empty() ? sqlite3_bind_null(statement_.get(), index)
                            : sqlite3_bind_blob64(statement_.get(), index, bytes.data(), bytes.size(), SQLITE_STATIC);
   if (code != SQLITE_OK) fail(code);
+  return *this;
+}
+
+Statement& Statement::bind_room(int index, std::size_t size) {
+  if (int code = sqlite3_bind_zeroblob64(statement_.get(), index, size); code != SQLITE_OK) fail(code);
   return *this;
 }
 

@@ -42,6 +42,10 @@ class Connection {
 /// Throws the connection's last error as std::system_error: "`operation`: reason".
 [[noreturn]] void throw_sqlite(sqlite3* db, int code, const std::string& operation);
 
+/// Writes `bytes` over the blob of as many bytes in a table's row, within the transaction. Unlike a bound blob, whose row
+/// SQLite assembles in memory first, it takes no memory but the page cache's.
+void put_blob(Connection& connection, const char* table, const char* column, std::int64_t row, std::string_view bytes);
+
 /// A prepared statement, used again and again. Bound text and blobs are not copied: they must live until reset().
 class Statement {
  public:
@@ -51,6 +55,8 @@ class Statement {
   Statement& bind(int index, std::string_view value);
   /// Empty bytes are bound as NULL: an empty Payload means "none".
   Statement& bind_blob(int index, std::string_view bytes);
+  /// A blob of `size` zeros that nobody has to hold: put_blob() writes over it. Only as a row's last column.
+  Statement& bind_room(int index, std::size_t size);
 
   /// True: there is a row to read. False, at the end, and after a failure, which throws, the statement is reset.
   bool step();

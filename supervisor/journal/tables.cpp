@@ -38,6 +38,14 @@ std::uint32_t read_polled(std::string_view text) {
 
 Payload payload(std::string_view bytes) { return bytes.empty() ? Payload() : Payload::of(std::string(bytes)); }
 
+/// From here on a payload is written into its row's place, not bound: SQLite would copy it once more to build the row.
+constexpr std::size_t kLarge = std::size_t{1} << 20;
+bool is_large(const Payload& payload) { return payload.size() >= kLarge; }
+
+Statement& bind_payload(Statement& statement, int index, const Payload& payload) {
+  return is_large(payload) ? statement.bind_room(index, payload.size()) : statement.bind_blob(index, payload.bytes());
+}
+
 const std::string kJobColumns =
     "j.id, j.submitted_ms, j.execution_timeout_ms, j.ttl_ms, j.flags, j.max_attempts, j.webhook, "
     "j.idempotency_key, j.input";
@@ -182,11 +190,12 @@ std::error_code Tables::accept(const Operation& operation, std::int64_t now_ms) 
   insert_job_.bind(4, job.policy.execution_timeout.count()).bind(5, job.policy.ttl.count());
   insert_job_.bind(6, (job.sync ? kSync : 0) | (job.policy.low_priority ? kLowPriority : 0));
   insert_job_.bind(7, job.policy.max_attempts).bind(8, job.webhook).bind(9, job.idempotency_key);
-  insert_job_.bind_blob(10, job.input.bytes());
+  bind_payload(insert_job_, 10, job.input);
   if (!insert_job_.run_unless_constrained()) {
     if (std::error_code taken = make_room(job, now_ms)) return taken;
     insert_job_.run();
   }
+  if (is_large(job.input)) put_blob(connection_, "jobs", "input", operation.key, job.input.bytes());
   run_with_key(insert_open_, operation.key);
   if (!job.extra.empty()) insert_extra_.bind(1, operation.key).bind_blob(2, job.extra.bytes()).run();
   return {};
@@ -232,7 +241,9 @@ void Tables::finish(const Operation& operation) {
   insert_outcome_.bind(3, outcome.refresh_worker ? kRefreshWorker : 0).bind(4, outcome.error_type);
   insert_outcome_.bind(5, outcome.worker_id).bind(6, outcome.attempts).bind(7, outcome.started_ms);
   insert_outcome_.bind(8, outcome.finished_ms).bind(9, outcome.execution_ms).bind(10, operation.time_ms);
-  insert_outcome_.bind_blob(11, outcome.error.bytes()).bind_blob(12, outcome.output.bytes()).run();
+  insert_outcome_.bind_blob(11, outcome.error.bytes());
+  bind_payload(insert_outcome_, 12, outcome.output).run();
+  if (is_large(outcome.output) && connection_.changes() > 0) put_blob(connection_, "outcomes", "output", key, outcome.output.bytes());
   // The client's storage keys go with the last attempt, and what only a further attempt could use.
   if ((operation.attached & kExtra) != 0) run_with_key(delete_extra_, key);
   if ((operation.attached & kCheckpoint) != 0) run_with_key(delete_checkpoint_, key);

@@ -454,6 +454,7 @@ void EmbeddedQueue::finish(Entry& entry) {
   keep(entry);
   changed(entry);
   for (auto& taken : slowed) taken();
+  drop_surplus();
 }
 
 void EmbeddedQueue::changed(Entry& entry) {
@@ -503,10 +504,13 @@ void EmbeddedQueue::keep(Entry& entry) {
     journal_.expire(entry.id, now.wall_ms + entry.ttl->count());
     if (entry.heap_place == 0 && alarm_) alarm_();
   }
-  // Who is dropped early is found in the journal from then on. The newest stays, whatever its size.
-  while (kept_async_.size() + kept_sync_.size() > 1 &&
-         (kept_async_.size() + kept_sync_.size() > options_.kept_max || kept_bytes_ > options_.kept_bytes_max)) {
-    auto& from = kept_sync_.size() > (entry.sync ? 1u : 0u) ? kept_sync_ : kept_async_;
+}
+
+/// Who waited has been told; who asks later finds what is dropped here in the journal.
+void EmbeddedQueue::drop_surplus() {
+  while (kept_async_.size() + kept_sync_.size() > options_.kept_max || kept_bytes_ > options_.kept_bytes_max) {
+    auto& from = kept_sync_.size() > 1 || kept_async_.empty() ? kept_sync_ : kept_async_;
+    if (from.empty()) return;
     drop(from.front());
     from.pop_front();
   }

@@ -26,8 +26,8 @@ class Webhooks;
 struct EmbeddedQueueOptions {
   milliseconds async_retention{30 * 60'000};  ///< of a result asked for by /run
   milliseconds sync_retention{60'000};        ///< of a result asked for by /runsync
-  std::size_t kept_max = 100'000;             ///< finished jobs in memory
-  std::size_t kept_bytes_max = 256 << 20;     ///< and the bytes of their results
+  std::size_t kept_max = 10'000;              ///< finished jobs in memory
+  std::size_t kept_bytes_max = 16 << 20;      ///< and the bytes of their results
   std::size_t stream_bytes_max = 64 << 20;    ///< chunks kept of one job; a stream nobody reads is stopped there
 };
 
@@ -100,6 +100,7 @@ class EmbeddedQueue final : public Source, public Endpoint {
   void make_room(Entry& entry);
   void wake(Entry& entry);
   void keep(Entry& entry);
+  void drop_surplus();
   void drop(const Kept& kept);
   void drop_now(Entry& entry);
   void look_up(std::string_view id, Seen seen);

@@ -236,6 +236,18 @@ TEST_F(EmbeddedQueueTest, MemoryForFinishedJobsIsBounded) {
   EXPECT_LE(kept, 3);
 }
 
+TEST_F(EmbeddedQueueTest, AResultTooLargeToKeepIsGivenToWhoWaitsAndThenLeftToTheJournal) {
+  options.kept_bytes_max = 1000;
+  make();
+  dispatcher.ready(1, "w0.1", 1, 0);
+  submit(make_job("a"));
+  std::size_t seen = 0;
+  queue->wait("a", 1min, [&](const JobView* view) { seen = view->output.size(); });
+  dispatcher.succeeded(1, 1, Payload::of(std::string(5000, '1')), 1ms, false);
+  EXPECT_EQ(seen, 5000u);
+  EXPECT_FALSE(status("a"));  // this journal remembers nothing
+}
+
 TEST_F(EmbeddedQueueTest, AFollowerHearsEveryChangeAndEveryChunkOnce) {
   submit(make_job("a"));
   std::vector<std::string> heard;
