@@ -122,6 +122,17 @@ std::size_t body_limit(const Route& route, const Limits& limits) {
   return 64 << 10;  // nothing reads these, but clients send some
 }
 
+Problem body_too_large(const Route& route, const Limits& limits, std::uint64_t got) {
+  std::string_view more;  // what the operator can do about it
+  if (route.body == BodyLimit::Run) more = "; send less, or have --max-run-body raised";
+  if (route.body == BodyLimit::Runsync) more = "; send less, or have --max-runsync-body raised";
+  return {.status = 413,
+          .code = "body_too_large",
+          .message = std::string("the request's body is too large").append(more),
+          .limit = static_cast<std::int64_t>(body_limit(route, limits)),
+          .got = static_cast<std::int64_t>(std::min<std::uint64_t>(got, INT64_MAX))};
+}
+
 std::optional<std::string_view> parameter(std::string_view query, std::string_view name) {
   while (!query.empty()) {
     std::string_view pair = query.substr(0, query.find('&'));

@@ -59,6 +59,8 @@ struct Match {
 Match match(std::string_view target);
 
 std::size_t body_limit(const Route& route, const Limits& limits);
+/// The refusal of a body of `got` bytes, or of what was announced as that many.
+Problem body_too_large(const Route& route, const Limits& limits, std::uint64_t got);
 
 /// The value of a parameter in a query, not decoded; none when it is not there.
 std::optional<std::string_view> parameter(std::string_view query, std::string_view name);

@@ -133,11 +133,7 @@ bool Session::on_parse_error(const boost::beast::error_code& error) {
           .message = "the request's header is too large",
           .limit = server_.api_.limits.header});
   } else if (error == body_limit) {
-    fail({.status = 413,
-          .code = "body_too_large",
-          .message = "the request's body is too large",
-          .limit = http::body_limit(*route_, server_.api_.limits),
-          .got = static_cast<std::int64_t>(std::min<std::uint64_t>(parser_->announced(), INT64_MAX))});
+    fail(body_too_large(*route_, server_.api_.limits, parser_->announced()));
   } else {
     fail({.code = "malformed_request", .message = "not a valid HTTP/1.1 request: " + error.message()});
   }
@@ -196,14 +192,8 @@ std::optional<Problem> Session::judge_head() {
         .status = 429, .code = "rate_limited", .message = "too many requests to this path", .retry_after = *wait};
   }
   rated_ = true;
-  std::size_t limit = body_limit(*route_, server_.api_.limits);
-  if (head_.content_length.value_or(0) > limit) {
-    return Problem{.status = 413,
-                   .code = "body_too_large",
-                   .message = "the request's body is too large",
-                   .limit = limit,
-                   .got = static_cast<std::int64_t>(std::min<std::uint64_t>(*head_.content_length, INT64_MAX))};
-  }
+  std::uint64_t length = head_.content_length.value_or(0);
+  if (length > body_limit(*route_, server_.api_.limits)) return body_too_large(*route_, server_.api_.limits, length);
   return {};
 }
 
@@ -334,6 +324,7 @@ void Session::complete(bool keep) {
   taken_ = nullptr;
   release_rate();
   close_after_ = !keep;
+  reply_.reset(200);  // the result it refers to goes with the last byte of it
   body_ = {};
   body_bytes_.reset();
   parser_.reset();
