@@ -52,7 +52,13 @@ class SqliteCategory final : public std::error_category {
  public:
   const char* name() const noexcept override { return "sqlite"; }
 
-  std::string message(int code) const override { return sqlite3_errstr(code); }
+  std::string message(int code) const override {
+    switch (code & 0xff) {
+      case SQLITE_FULL: return "the disk is full";
+      case SQLITE_READONLY: return "the file system, or the journal's file, is read-only";
+      default: return sqlite3_errstr(code);
+    }
+  }
 
   std::error_condition default_error_condition(int code) const noexcept override {
     switch (code & 0xff) {

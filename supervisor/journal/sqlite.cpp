@@ -2,11 +2,24 @@
 
 #include <sqlite3.h>
 
+#include <cerrno>
 #include <cstring>
 
 #include "supervisor/journal/error.hpp"
 
 namespace bulkhead::journal {
+
+// A commit's failure is noted with the log's file alone.
+int system_error(sqlite3* db) {
+  if (int number = sqlite3_system_errno(db); number != 0) return number;
+  sqlite3_file* log = nullptr;
+  int number = 0;
+  if (sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, static_cast<void*>(&log)) == SQLITE_OK &&
+      log != nullptr && log->pMethods != nullptr) {
+    log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &number);
+  }
+  return number;
+}
 
 void throw_sqlite(sqlite3* db, int code, const std::string& operation) {
   std::string text = operation;
@@ -14,7 +27,11 @@ void throw_sqlite(sqlite3* db, int code, const std::string& operation) {
     code = sqlite3_extended_errcode(db);
     if (std::string detail = sqlite3_errmsg(db); detail != sqlite3_errstr(code)) text += ": " + detail;
     if ((code & 0xff) == SQLITE_IOERR || (code & 0xff) == SQLITE_CANTOPEN) {
-      if (int system = sqlite3_system_errno(db); system != 0) text += std::string(" (") + std::strerror(system) + ")";
+      int system = system_error(db);
+      if (system != 0) text += std::string(" (") + std::strerror(system) + ")";
+      // What a person can do something about is named as that, whichever call it befell.
+      if (system == EROFS) code = SQLITE_READONLY;
+      if (system == ENOSPC || system == EDQUOT) code = SQLITE_FULL;
     }
   }
   throw std::system_error(std::error_code(code, sqlite_category()), text);

@@ -39,6 +39,9 @@ class Connection {
   std::unique_ptr<sqlite3, Close> db_;
 };
 
+/// The errno of the last call that failed on one of the connection's files; 0 when none is known.
+int system_error(sqlite3* db);
+
 /// Throws the connection's last error as std::system_error: "`operation`: reason".
 [[noreturn]] void throw_sqlite(sqlite3* db, int code, const std::string& operation);
 

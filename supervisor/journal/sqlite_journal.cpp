@@ -46,7 +46,7 @@ Connection connect(const std::filesystem::path& path, const Options& options) {
   connection.execute("PRAGMA journal_size_limit = 67108864");  // of a log that has grown beyond all measure
   connection.execute("PRAGMA secure_delete = ON");             // clients' storage keys are erased, not only unlinked
   connection.execute("PRAGMA cache_size = -16384");            // at most 16 MiB
-  connection.execute("PRAGMA cache_spill = 8192");             // 32 MiB in a transaction: a large payload is logged once
+  connection.execute("PRAGMA cache_spill = 5376");             // 21 MiB: a result of the usual limit is logged once
   connection.execute("PRAGMA temp_store = MEMORY");
   return connection;
 }

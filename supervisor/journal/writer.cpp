@@ -325,7 +325,7 @@ void Writer::deliver(Batch batch) {
 
 void Writer::report(const char* what) {
   std::string text = std::string(what) + ": " + failure_.message();
-  int system = sqlite3_system_errno(connection_.raw());
+  int system = system_error(connection_.raw());
   if (failure_ == std::errc::io_error && system != 0) text += " (" + std::generic_category().message(system) + ")";
   std::lock_guard lock(mutex_);
   health_.error = failure_;
