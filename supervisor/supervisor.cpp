@@ -77,6 +77,7 @@ struct Supervisor::Parts {
   void recover();
   void make_queue();
   void make_platform(RunPodSettings settings);
+  void poll_journal();
   void start_source();
   void rearm();
   void tick();
@@ -105,6 +106,7 @@ struct Supervisor::Parts {
   JobsFrom from_;
   std::optional<journal::StateDirectory> memory_lock_;  ///< where no journal holds the directory
   std::unique_ptr<journal::Store> journal_;
+  bool journal_writable_ = true;  ///< as the log was last told
   std::mt19937_64 random_{std::random_device{}()};
   Dispatcher dispatcher_;
   std::unique_ptr<pool::Pool> pool_;
@@ -133,7 +135,7 @@ Supervisor::Parts::Parts(config::Config config, Reread reread, JobsFrom from, ob
       reread_(std::move(reread)),
       log_(log),
       from_(std::move(from)),
-      journal_(journal::open(settings::journal(config_), [this] { asio::post(io_, [this] { journal_->poll(); }); })),
+      journal_(journal::open(settings::journal(config_), [this] { asio::post(io_, [this] { poll_journal(); }); })),
       dispatcher_(settings::dispatcher(config_), clock_, *journal_, journal_->next_run(), [this] { return random(); }) {
   if (config_.durability == config::Durability::Memory) memory_lock_.emplace(config_.state_dir);
   dispatcher_.set_alarm([this] { rearm(); });
@@ -443,6 +445,16 @@ std::string Supervisor::Parts::state() const {
                      .children = pool_->snapshot(),
                      .connections = server_ ? server_->connections() : 0,
                      .webhooks = webhooks_ ? webhooks_->waiting() : 0});
+}
+
+void Supervisor::Parts::poll_journal() {
+  journal_->poll();
+  journal::Health health = journal_->health();
+  if (health.writable == journal_writable_) return;
+  journal_writable_ = health.writable;
+  if (health.writable) return log_.info("the journal is written again: jobs are accepted");
+  log_.error(health.text +
+             "; until it can, new jobs are refused, running ones finish, and their results wait in memory");
 }
 
 HealthView Supervisor::Parts::health() const {
