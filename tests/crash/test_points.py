@@ -6,10 +6,10 @@ what it was promised, and sends again, under the same idempotency key, what it h
 import http.client
 import json
 import os
-import subprocess
 
 import pytest
 
+from sanitizer import sanitized
 from endpoint import BUILD, FINAL, Endpoint
 
 LEDGER = str(BUILD / "tests" / "crash" / "ledger")
@@ -53,7 +53,7 @@ def starts(path):
 def live_and_die(client, number, options, state, env):
     """The name of the point it died at, or None if it came to its end."""
     preload = {"LD_PRELOAD": DIE_AT, "DIE_AT": str(number)}
-    if "libasan" in subprocess.run(["ldd", LEDGER], capture_output=True, text=True, check=True).stdout:
+    if sanitized(LEDGER):
         preload["ASAN_OPTIONS"] = "verify_asan_link_order=0:" + os.environ.get("ASAN_OPTIONS", "")
     try:
         with Endpoint([LEDGER], *options, state=state, env={**env, **preload}, dies=True) as endpoint:
