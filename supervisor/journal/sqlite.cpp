@@ -1,3 +1,7 @@
+// Connections, statements, blobs written in place, and what a failure is called. SQLite tells of failures by a code, a text
+// and, somewhere, the errno behind them; here they become one std::system_error. Where the errno says what a person can do
+// something about (a full disk, a read-only one), its code says so too.
+
 #include "supervisor/journal/sqlite.hpp"
 
 #include <sqlite3.h>

@@ -243,7 +243,8 @@ void Tables::finish(const Operation& operation) {
   insert_outcome_.bind(8, outcome.finished_ms).bind(9, outcome.execution_ms).bind(10, operation.time_ms);
   insert_outcome_.bind_blob(11, outcome.error.bytes());
   bind_payload(insert_outcome_, 12, outcome.output).run();
-  if (is_large(outcome.output) && connection_.changes() > 0) put_blob(connection_, "outcomes", "output", key, outcome.output.bytes());
+  if (is_large(outcome.output) && connection_.changes() > 0)
+    put_blob(connection_, "outcomes", "output", key, outcome.output.bytes());
   // The client's storage keys go with the last attempt, and what only a further attempt could use.
   if ((operation.attached & kExtra) != 0) run_with_key(delete_extra_, key);
   if ((operation.attached & kCheckpoint) != 0) run_with_key(delete_checkpoint_, key);
