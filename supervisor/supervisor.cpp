@@ -38,6 +38,7 @@
 #include "supervisor/pool/pool.hpp"
 #include "supervisor/process/launch.hpp"
 #include "supervisor/reload.hpp"
+#include "supervisor/service_report.hpp"
 #include "supervisor/settings.hpp"
 #include "supervisor/source/embedded_queue.hpp"
 #include "supervisor/source/http_client.hpp"
@@ -84,6 +85,7 @@ struct Supervisor::Parts {
   void await_signal();
   void signalled(int number);
   void reload();
+  void apply(std::variant<config::Config, config::Exit> read);
   void stop_with_stacks();
   std::string state() const;
   void drain(std::string_view why);
@@ -96,6 +98,7 @@ struct Supervisor::Parts {
   void platform_notice(const RunPodNotice& notice);
   void pool_health(const std::string& reason, bool never_ready);
   HealthView health() const;
+  ServiceReport::View service_view() const;
   double random() { return std::uniform_real_distribution<double>()(random_); }
 
   config::Config config_;
@@ -120,6 +123,7 @@ struct Supervisor::Parts {
   asio::steady_timer alarm_{io_};
   SteadyTime alarm_at_ = SteadyTime::max();
   asio::steady_timer ending_{io_};
+  ServiceReport service_{io_.get_executor(), [this] { return service_view(); }};
   enum class Ending : std::uint8_t { No, Draining, Stopping, Closing, Delivering, Closed } phase_ = Ending::No;
   SteadyTime grace_ends_;
   int exit_code_ = config::kOk;
@@ -159,6 +163,7 @@ int Supervisor::Parts::run() {
   for (const std::string& missing : process::missing_mechanisms()) log_.warn(missing);
   pool_->start(dispatcher_);
   start_source();
+  if (!test_) service_.start();
   io_.run();
   return exit_code_;
 }
@@ -302,6 +307,7 @@ void Supervisor::Parts::drain(std::string_view why) {
               (platform_ && platform_->taking() ? ", and what the open request for jobs brings," : "") +
               " may finish within " + std::to_string(config_.grace.count() / 1000) +
               " s; another signal cuts that short");
+  if (!test_) service_.stopping(config_.grace + config_.cancel_grace + config_.term_grace + kLastResults);
   step_of_ending();
 }
 
@@ -379,7 +385,12 @@ void Supervisor::Parts::close() {
 
 void Supervisor::Parts::reload() {
   if (phase_ != Ending::No) return log_.warn("told to read the configuration again (SIGHUP) while ending: ignored");
-  auto read = reread_();
+  service_.reloading();
+  apply(reread_());
+  service_.reloaded();
+}
+
+void Supervisor::Parts::apply(std::variant<config::Config, config::Exit> read) {
   if (auto* wrong = std::get_if<config::Exit>(&read))
     return log_.error("the configuration stays as it was: " + wrong->text.substr(0, wrong->text.find('\n')));
   Reload plan = plan_reload(config_, std::get<config::Config>(read));
@@ -455,6 +466,15 @@ void Supervisor::Parts::poll_journal() {
   if (health.writable) return log_.info("the journal is written again: jobs are accepted");
   log_.error(health.text +
              "; until it can, new jobs are refused, running ones finish, and their results wait in memory");
+}
+
+ServiceReport::View Supervisor::Parts::service_view() const {
+  const HealthView seen = health();
+  return {.ready = seen.workers.ready,
+          .wanted = config_.workers + config_.spares,
+          .running = seen.jobs.in_progress,
+          .waiting = seen.jobs.in_queue,
+          .phase = phase_ == Ending::No ? "" : "ending"};
 }
 
 HealthView Supervisor::Parts::health() const {

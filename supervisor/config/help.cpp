@@ -1,3 +1,6 @@
+// The texts of --help. What can be set comes from the table of options.cpp, so the help of an option cannot be missing;
+// the rest is written out here, as it shall look.
+
 #include "supervisor/config/help.hpp"
 
 #include "supervisor/config/options.hpp"

@@ -1,0 +1,79 @@
+#include "supervisor/service_report.hpp"
+
+#include <algorithm>
+#include <ctime>
+#include <utility>
+
+namespace bulkhead {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr milliseconds kUntilReady{50};
+constexpr milliseconds kPeriod{1'000};
+/// While it ends: asked for anew so often, for so long from then. A manager takes the last word.
+constexpr milliseconds kExtendEvery{5'000};
+constexpr milliseconds kExtendBy{30'000};
+
+std::string monotonic_usec() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return std::to_string(now.tv_sec * 1'000'000LL + now.tv_nsec / 1'000);
+}
+
+}  // namespace
+
+ServiceReport::ServiceReport(boost::asio::any_io_executor executor, std::function<View()> look)
+    : look_(std::move(look)), timer_(std::move(executor)) {}
+
+void ServiceReport::start() {
+  if (manager_.listens()) tick();
+}
+
+void ServiceReport::reloading() { manager_.tell("RELOADING=1\nMONOTONIC_USEC=" + monotonic_usec()); }
+
+void ServiceReport::reloaded() { manager_.tell("READY=1"); }
+
+void ServiceReport::stopping(milliseconds time) {
+  if (std::exchange(stopping_, true) || !manager_.listens()) return;
+  end_ = steady_clock::now() + time;
+  manager_.tell("STOPPING=1");
+  tick();
+}
+
+std::string ServiceReport::status(const View& view) const {
+  return (view.phase.empty() ? "" : view.phase + ": ") + std::to_string(view.ready) + " of " +
+         std::to_string(view.wanted) + " handler processes ready, " + std::to_string(view.running) + " jobs running, " +
+         std::to_string(view.waiting) + " waiting";
+}
+
+void ServiceReport::tick() {
+  const View view = look_();
+  std::string text;
+  if (!ready_ && !stopping_ && view.ready > 0) {
+    ready_ = true;
+    text += "READY=1\n";
+  }
+  if (std::string now = status(view); now != told_) {
+    text += "STATUS=" + now + "\n";
+    told_ = std::move(now);
+  }
+  if (manager_.watchdog()) text += "WATCHDOG=1\n";
+  const auto now = steady_clock::now();
+  if (stopping_ && now < end_ && now - extended_ >= kExtendEvery) {
+    extended_ = now;
+    text += "EXTEND_TIMEOUT_USEC=" + std::to_string(std::chrono::microseconds(kExtendBy).count()) + "\n";
+  }
+  if (!text.empty()) manager_.tell(text);
+
+  milliseconds wait = ready_ || stopping_ ? kPeriod : kUntilReady;
+  if (auto watchdog = manager_.watchdog())
+    wait = std::clamp(std::chrono::duration_cast<milliseconds>(*watchdog / 2), milliseconds(1), wait);
+  timer_.expires_after(wait);
+  timer_.async_wait([this](const boost::system::error_code& error) {
+    if (!error) tick();
+  });
+}
+
+}  // namespace bulkhead

@@ -1,0 +1,50 @@
+// What the service manager is told of the supervisor, and when: READY with the first handler process, STATUS as it
+// changes, more time while jobs drain, and a sign of life from the loop that does the work.
+
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <functional>
+#include <string>
+
+#include "supervisor/observe/service_manager.hpp"
+
+namespace bulkhead {
+
+class ServiceReport {
+ public:
+  struct View {
+    int ready = 0;     ///< handler processes that are set up
+    int wanted = 0;    ///< … of so many
+    long running = 0;  ///< jobs
+    long waiting = 0;
+    std::string phase;  ///< what it is doing, if not serving: "draining"
+  };
+
+  /// `look` is asked now and then. Does nothing at all where there is no service manager.
+  ServiceReport(boost::asio::any_io_executor executor, std::function<View()> look);
+
+  void start();
+  /// Between these two it reads its configuration again.
+  void reloading();
+  void reloaded();
+  /// It ends, in about `time` at the longest.
+  void stopping(std::chrono::milliseconds time);
+
+ private:
+  void tick();
+  std::string status(const View& view) const;
+
+  observe::ServiceManager manager_;
+  std::function<View()> look_;
+  boost::asio::steady_timer timer_;
+  std::string told_;
+  bool ready_ = false;
+  bool stopping_ = false;
+  std::chrono::steady_clock::time_point end_;
+  std::chrono::steady_clock::time_point extended_;
+};
+
+}  // namespace bulkhead

@@ -1,0 +1,136 @@
+"""What a service manager is told, by a socket that stands in for it."""
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from endpoint import BULKHEAD, Endpoint, example, until
+
+ZOO = [example("crash_zoo")]
+
+
+class Manager:
+    """Keeps what it is told, in order: (variable, value)."""
+
+    def __init__(self, address):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(address)
+        self.socket.settimeout(0.2)
+        self.told = []
+        self.over = False
+        self.thread = threading.Thread(target=self.read, daemon=True)
+        self.thread.start()
+
+    def read(self):
+        while not self.over:
+            try:
+                text = self.socket.recv(4096).decode()
+            except TimeoutError:
+                continue
+            self.told += [tuple(line.split("=", 1)) for line in text.splitlines()]
+
+    def wait(self, variable, value=None, after=0):
+        def found():
+            return next((index for index, (name, text) in enumerate(self.told[after:], after + 1)
+                         if name == variable and value in (None, text)), None)
+        return until(found, 60, f"{variable}={value or ''}")
+
+    def count(self, variable):
+        return sum(name == variable for name, _ in self.told)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.over = True
+        self.thread.join()
+        self.socket.close()
+
+
+@pytest.fixture(params=["path", "abstract"])
+def address(request, tmp_path):
+    return str(tmp_path / "notify") if request.param == "path" else f"\0bulkhead-test-{os.getpid()}-{time.monotonic_ns()}"
+
+
+def variable(address):
+    return "@" + address[1:] if address.startswith("\0") else address
+
+
+@pytest.mark.parametrize("init", ["never", "always"])
+def test_a_life(tmp_path, address, init):
+    with Manager(address) as manager:
+        env = {"NOTIFY_SOCKET": variable(address), "BULKHEAD_INIT": init}
+        with Endpoint(ZOO, "--workers", "2", state=tmp_path / "state", env=env) as endpoint:
+            at = manager.wait("READY", "1")
+            manager.wait("STATUS", "2 of 2 handler processes ready, 0 jobs running, 0 waiting")
+            job = endpoint.run({"do": "sleep_ms", "ms": 3000})
+            manager.wait("STATUS", "2 of 2 handler processes ready, 1 jobs running, 0 waiting", at)
+            endpoint.process.send_signal(signal.SIGHUP)
+            at = manager.wait("RELOADING", "1", at)
+            manager.wait("MONOTONIC_USEC", None, at - 1)
+            at = manager.wait("READY", "1", at)
+            endpoint.process.send_signal(signal.SIGTERM)
+            at = manager.wait("STOPPING", "1", at)
+            manager.wait("EXTEND_TIMEOUT_USEC", None, at)
+            assert endpoint.stop() == 0
+        assert manager.count("WATCHDOG") == manager.count("MAINPID") == 0
+        assert job
+
+
+def test_ready_waits_for_a_handler(tmp_path):
+    address = str(tmp_path / "notify")
+    with Manager(address) as manager:
+        argv = [BULKHEAD, "serve", "--listen", "127.0.0.1:0", "--state-dir", str(tmp_path / "state"), "--", *ZOO, "--setup", "exit3"]
+        run = subprocess.run(argv, env={**os.environ, "NOTIFY_SOCKET": address}, capture_output=True, timeout=120)
+        assert run.returncode == 69
+        assert manager.count("READY") == 0
+
+
+def test_the_watchdog_is_fed(tmp_path):
+    """By the supervisor, though the init is the main process; and no more once it is stopped."""
+    address = str(tmp_path / "notify")
+    with Manager(address) as manager:
+        argv = ["sh", "-c", 'WATCHDOG_PID=$$ exec "$@"', "sh", BULKHEAD, "serve", "--listen", f"unix:{tmp_path}/door",
+                "--state-dir", str(tmp_path / "state"), "--", *ZOO]
+        env = {**os.environ, "NOTIFY_SOCKET": address, "WATCHDOG_USEC": "400000", "BULKHEAD_INIT": "always"}
+        process = subprocess.Popen(argv, env=env, stderr=subprocess.DEVNULL)
+        try:
+            manager.wait("READY")
+            seen = manager.count("WATCHDOG")
+            until(lambda: manager.count("WATCHDOG") >= seen + 5, 60, "signs of life")
+            supervisor = int(open(f"/proc/{process.pid}/task/{process.pid}/children").read().split()[0])
+            os.kill(supervisor, signal.SIGSTOP)
+
+            def silent():
+                before = manager.count("WATCHDOG")
+                time.sleep(1)
+                return manager.count("WATCHDOG") == before
+            until(silent, 60, "silence")
+            process.send_signal(signal.SIGABRT)  # what systemd does then
+            assert process.wait(60) == 128 + signal.SIGABRT
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_another_s_watchdog_is_not_fed(tmp_path):
+    address = str(tmp_path / "notify")
+    with Manager(address) as manager:
+        env = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "100000", "WATCHDOG_PID": "1"}
+        with Endpoint(ZOO, state=tmp_path / "state", env=env):
+            manager.wait("READY")
+        assert manager.count("WATCHDOG") == 0
+
+
+def test_handlers_do_not_speak_for_the_service(tmp_path):
+    address = str(tmp_path / "notify")
+    command = ["sh", "-c", 'echo "socket=[$NOTIFY_SOCKET] watchdog=[$WATCHDOG_USEC] fds=[$LISTEN_FDS]"; exec "$@"', "sh", *ZOO]
+    with Manager(address):
+        env = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "9000000"}
+        with Endpoint(command, state=tmp_path / "state", env=env) as endpoint:
+            endpoint.wait_line(r"socket=\[\] watchdog=\[\] fds=\[\]")
