@@ -13,8 +13,8 @@
 namespace bulkhead {
 namespace {
 
-constexpr std::size_t kPollsAtOnce = 8;   // two takes, the stop channel, a ping, a report
-constexpr std::size_t kCallsAtOnce = 32;  // results, chunks and progress
+constexpr std::size_t kPollsAtOnce = 8;    // two takes, the stop channel, a ping, a report
+constexpr std::size_t kCallsAtOnce = 256;  // results, chunks and progress
 /// Results that wait for the platform to take them; beyond that no further jobs are taken.
 constexpr std::size_t kUnsentMax = 1'000;
 
@@ -49,6 +49,7 @@ RunPod::RunPod(boost::asio::any_io_executor executor, RunPodOptions options, con
       calls_(executor, kCallsAtOnce),
       posts_(executor, calls_, urls_, journal, channel("results to " + urls_.host()),
              {.headers = runpod_headers(options_.platform, options_.version),
+              .secret = options_.platform.key,
               .stop_pod = options_.platform.stop_pod,
               .keep =
                   [this](std::string_view id, std::string_view reason, const std::vector<Payload>& body) {

@@ -29,6 +29,7 @@ std::string meaning_of(int status) {
 void RunPodChannel::good() {
   bool told = failing();
   failures_ = 0;
+  together_until_ = {};
   if (told) tell(RunPodNotice::Weight::Info, what_ + " work again");
 }
 
@@ -37,9 +38,13 @@ milliseconds RunPodChannel::bad(const HttpResult& result) {
 }
 
 milliseconds RunPodChannel::bad(std::string_view reason, int status, std::optional<std::chrono::seconds> retry_after) {
-  if (++failures_ == kTold)
+  // Calls that fail together are one failure: their number says nothing about how long it will last.
+  auto now = std::chrono::steady_clock::now();
+  bool another = now >= together_until_;
+  if (another && ++failures_ == kTold)
     tell(RunPodNotice::Weight::Warning, what_ + " fail (" + std::string(reason) + ") and are tried again");
   milliseconds pause = pause_after(failures_, retry_after, kRetries, random_());
+  if (another) together_until_ = now + pause / 2;
   milliseconds least = status == 429 ? kTooMany : status == 401 || status == 403 ? kForbidden : milliseconds(0);
   if (least.count() > 0 && !retry_after)
     pause = std::max(pause, std::chrono::duration_cast<milliseconds>(least * (0.9 + 0.2 * random_())));

@@ -4,7 +4,9 @@
 
 #pragma once
 
+#include <chrono>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -48,6 +50,7 @@ class RunPodChannel {
   RunPodNotices notices_;
   std::function<double()> random_;
   int failures_ = 0;
+  std::chrono::steady_clock::time_point together_until_;
 };
 
 /// The headers of every call. On those about a job, `X-Request-ID` names it.

@@ -19,7 +19,7 @@
 namespace bulkhead {
 namespace {
 
-constexpr int kAtOnce = 32;
+constexpr int kAtOnce = 256;  // each has one connection: a stream's chunks wait for one another, not for other jobs'
 constexpr milliseconds kResultTimeout{120'000};
 constexpr milliseconds kChunkTimeout{60'000};
 /// The result waits for a progress update that is under way; that nobody answers, for no longer.
@@ -52,6 +52,14 @@ Payload json_string(std::string_view value) {
   std::string out;
   append_json_string(out, value);
   return Payload::of(std::move(out));
+}
+
+/// An answer may repeat what it was asked with.
+std::string hidden(std::string text, const std::string& secret) {
+  if (secret.empty()) return text;
+  for (std::size_t at = text.find(secret); at != std::string::npos; at = text.find(secret, at + 3))
+    text.replace(at, secret.size(), "***");
+  return text;
 }
 
 std::size_t size_of(const std::vector<Payload>& body) {
@@ -241,6 +249,8 @@ void RunPodPosts::pump() {
   if (std::exchange(pumping_, true)) return;
   while (!line_.empty() && !closed_until_ && under_way_ < (channel_.failing() ? 1 : kAtOnce)) {
     Lane& lane = *lanes_.at(line_.front());
+    bool reads = lane.ended && !lane.outcome && lane.refusal.empty();
+    if (reads && held_bytes_ >= kHeldMax && under_way_ > 0) break;  // one more, when one less is held
     line_.pop_front();
     lane.stage = Lane::Stage::Idle;
     begin(lane);
@@ -428,7 +438,7 @@ void RunPodPosts::failed(Lane& lane, const HttpResult& result) {
 void RunPodPosts::refused(Lane& lane, const HttpResult& result) {
   bool second = !lane.refusal.empty();
   std::string reason = fault_of(result);
-  if (!result.body.empty()) reason += ": " + result.body.substr(0, kQuotedMax);
+  if (!result.body.empty()) reason += ": " + hidden(result.body.substr(0, kQuotedMax), options_.secret);
   if (second) {
     channel_.tell(RunPodNotice::Weight::Error,
                   "the platform took neither the result nor the error in its place (" + reason + "): given up",

@@ -34,6 +34,7 @@ class RunPodPosts {
  public:
   struct Options {
     std::vector<std::string> headers;
+    std::string secret;  ///< of the headers; never shown
     bool stop_pod = false;
     /// Keeps, for the operator, a result that the platform refused for good, with the reason.
     std::function<void(std::string_view job_id, std::string_view reason, const std::vector<Payload>& body)> keep;

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from capture_platform import Platform
+from capture_platform import Platform, hides_key
 from endpoint import example, until
 from platform_worker import Worker
 
@@ -105,7 +105,10 @@ def test_a_refused_result_is_reported_as_the_jobs_error_and_kept(tmp_path, statu
             assert set(result) == {"error"} and f"status {status}" in result["error"] and "1013 bytes" in result["error"]
             worker.wait_line("the refused result is kept in")
             assert json.loads((tmp_path / "state" / "refused" / "big.json").read_text()) == {"output": "x" * 1000}
-            assert f"status {status}" in (tmp_path / "state" / "refused" / "big.reason").read_text()
+            reason = (tmp_path / "state" / "refused" / "big.reason").read_text()
+            assert f"status {status}" in reason and "on purpose" in reason
+            # The platform repeats the key in its answer.
+            assert hides_key(reason + result["error"] + "".join(worker.lines)) and "***" in reason
             platform.add({"id": "next", "input": 1})
             platform.wait_done("next")
 

@@ -203,7 +203,7 @@ class Platform:
             writer.transport.abort()
             return False
         if isinstance(fault, int):
-            return await self._write(call, writer, fault, b'{"error":"on purpose"}')
+            return await self._write(call, writer, fault, b'{"error":"on purpose","for":"%s"}' % KEY.encode())
         if fault == "garbage":
             return await self._write(call, writer, 200, b"<html>the proxy is sorry</html>", "text/html")
         if call.kind in ("take", "batch"):
