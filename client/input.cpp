@@ -92,7 +92,7 @@ std::variant<std::string, Exit> request_body(const Options& options, std::string
   if (has_input) note = "the job's input itself has an \"input\"; if the whole request was meant, say --body";
   std::string body = "{\"input\":" + given.text;
   if (std::string policy = policy_of(options); !policy.empty()) body += ",\"policy\":{" + policy + "}";
-  if (!options.webhook.empty()) body += ",\"webhook\":" + quoted(options.webhook);
+  if (!options.webhook.empty()) body += ",\"webhook\":" + json_quoted(options.webhook);
   return body + "}";
 }
 

@@ -106,7 +106,7 @@ std::string plain(std::string_view json) {
   return string == nullptr ? std::string(json) : std::string(string->data(), string->size());
 }
 
-std::string quoted(std::string_view text) { return boost::json::serialize(boost::json::string(text)); }
+std::string json_quoted(std::string_view text) { return boost::json::serialize(boost::json::string(text)); }
 
 std::string one_line(std::string_view json) {
   skip_space(json);

@@ -22,7 +22,7 @@ std::string_view member(std::string_view json, std::string_view name);
 std::string plain(std::string_view json);
 
 /// `text` as a JSON string with its quotes.
-std::string quoted(std::string_view text);
+std::string json_quoted(std::string_view text);
 
 /// The same value on one line and without white space around it: line ends in JSON only ever stand between two tokens.
 std::string one_line(std::string_view json);
