@@ -188,6 +188,15 @@ def test_a_job_that_is_handed_over_again_is_not_computed_again(tmp_path, platfor
         assert platform.results["a"][0] == platform.results["a"][1]
 
 
+def test_a_job_that_failed_and_is_handed_over_again_runs_again(tmp_path, platform):
+    platform.add(zoo("a", do="segfault"))
+    with Worker(platform, ZOO, state=tmp_path / "state"):
+        platform.wait_done("a")
+        platform.add(zoo("a", do="ok", value="better"))
+        until(lambda: len(platform.results["a"]) == 2, 60, "a second answer")
+        assert json.loads(platform.results["a"][1]) == {"output": "better"}
+
+
 def test_a_certificate_that_nobody_vouches_for_is_an_error_and_a_given_bundle_is_used(tmp_path):
     import ssl
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"

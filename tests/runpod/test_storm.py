@@ -11,7 +11,7 @@ from platform_worker import Worker
 
 JOBS = int(os.environ.get("BULKHEAD_STORM_JOBS", "1000"))
 KILLS = int(os.environ.get("BULKHEAD_STORM_KILLS", "4"))
-WAYS = [429, 500, 502, 503, "reset", "half", "garbage", "lost"]
+WAYS = [429, 500, 502, 503, "reset", "half", "garbage", "lost", "slow"]
 
 
 def job(number, chance):

@@ -52,7 +52,7 @@ class Call:
 
 class Platform:
     """`faults(call)` gives, for each call, nothing or what is to go wrong: a status, or "reset" (the connection), "half"
-    (of the answer), "garbage" (200 and no JSON), "lost" (the call counts, its answer is lost), "hang" (until release())."""
+    (of the answer), "garbage" (200 and no JSON), "lost" (the call counts, its answer is lost), "slow" (a reset, later), "hang" (until release())."""
 
     def __init__(self, hold=20.0, query="?gpu=none", faults=None, lost_after=None, port=0, tls=None):
         self.hold, self.query, self.faults, self.lost_after, self.tls = hold, query, faults, lost_after, tls
@@ -197,6 +197,9 @@ class Platform:
             return await self._write(call, writer, 401, b'{"error":"who are you?"}')
         if fault == "hang":
             await self._released.wait()
+        if fault == "slow":
+            await asyncio.sleep(1.5)
+            fault = "reset"
         if fault == "reset":
             call.answer = fault
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
