@@ -18,7 +18,7 @@ import sys
 import time
 
 import runpod
-from rows import ROWS, nested
+from rows import ROWS, nested, random_value
 
 # ---- what bodies of rows find ----------------------------------------------------------------------------------------
 
@@ -104,7 +104,7 @@ async def released_soon(job):
 
 
 BODIES = {"asyncio": asyncio, "datetime": datetime, "os": os, "signal": signal, "sys": sys, "runpod": runpod,
-          "OrderedDict": collections.OrderedDict, "nested": nested, "counted": counted, "released": released,
+          "OrderedDict": collections.OrderedDict, "nested": nested, "random_value": random_value, "counted": counted, "released": released,
           "released_soon": released_soon, "Own": Own, "Grave": Grave, "Speechless": Speechless, "Number": Number,
           "Text": Text, "Level": Level, "Point": Point, "Scalar": Scalar, "Later": Later}
 
@@ -243,6 +243,7 @@ def config(form):
     forms = {
         "function": lambda: {"handler": function(form)},
         "function of what waits": lambda: {"handler": function(form)},
+        "random values": lambda: {"handler": function(form)},
         "any input": lambda: {"handler": function(form)},
         "lambda": lambda: {"handler": (lambda case_of: lambda job: case_of(job)(job))(cases(form))},
         "partial": lambda: {"handler": with_model(function(form))},

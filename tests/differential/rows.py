@@ -9,6 +9,8 @@ In bodies `job`, `runpod`, and what handlers.py offers are at hand. Exceptions a
 of a generator that raised as Broke(message): tracebacks name files, and are looked at apart.
 """
 
+import json
+import random
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -97,6 +99,30 @@ def nested(levels):
     for _ in range(levels):
         value = [value]
     return value
+
+
+def random_value(seed):
+    """Anything that JSON has, and some of what Python makes of it, the same for the same seed."""
+    source = random.Random(seed)
+
+    def text():
+        alphabet = "ab \"\\\n\t\x00\x1f\x7f/\u00e9\u2028\u65e5\ufeff\uffff\U0001f600\U0010ffff"
+        return "".join(source.choice(alphabet) for _ in range(source.randrange(8)))
+
+    def number():
+        return source.choice([0, -0.0, 1, -1, 2**63, -2**63, 2**64, 10**30, 0.1, 1e22, 1e16, 1e-7, 5e-324, 1.7976931348623157e308,
+                              source.getrandbits(80), source.random(), source.uniform(-1e9, 1e9)])
+
+    def value(levels):
+        kind = source.randrange(9 if levels else 5)
+        if kind >= 7:
+            return {source.choice([text, text, number, lambda: None, lambda: True])(): value(levels - 1)
+                    for _ in range(source.randrange(5))}
+        if kind >= 5:
+            return [list, tuple][kind - 5](value(levels - 1) for _ in range(source.randrange(5)))
+        return [text, number, lambda: None, lambda: True, lambda: False][kind]()
+
+    return value(5)
 
 
 # The reasons of the short list.
@@ -233,6 +259,17 @@ for name in ("lambda", "partial", "callable object", "bound method", "static met
     row(name + ": error", "return {'error': 'e', 'refresh_worker': True}", {"error": "e", "stopPod": True})
     row(name + ": exception", "raise ValueError('v')", {"error": Raised("<class 'ValueError'>", "v")})
 
+form("random values")
+for seed in range(40):
+    made = random_value(seed)
+    if isinstance(made, dict) and "error" not in made:
+        made = {**made, "a": 1}  # empty ones have a row of their own
+        row(f"random dict {seed}", f"return {{**random_value({seed}), 'a': 1}}", {"output": json.loads(json.dumps(made))})
+    else:
+        row(f"random value {seed}", f"return random_value({seed})", {"output": json.loads(json.dumps(made))})
+    if made:
+        row(f"random error {seed}", f"return {{'error': [random_value({seed})]}}", {"error": [json.loads(json.dumps(random_value(seed)))]})
+
 form("any input")
 for value in ([1, 2], "text", 0, 2.5, False, None, {"a": {"b": []}}):
     row(f"input {value!r}", "return [job['input']]", {"output": [value]}, input=value)
@@ -364,8 +401,6 @@ def matches(pattern, error):
 
 
 def _messages(error):
-    import json
-
     try:
         record = json.loads(error)
     except (TypeError, ValueError):
