@@ -145,7 +145,15 @@ async def coroutine(job):
         asyncio.ensure_future(asyncio.sleep(600))
         asyncio.ensure_future(exits())
         await asyncio.sleep(0.05)
+    elif do == "fork through":
+        pid = os.fork()
+        if pid == 0:
+            return await asyncio.sleep(0.05, FORKED[asked["then"]]())
+        os.waitpid(pid, 0)
     return os.getpid()
+
+
+FORKED = {"return": lambda: 1, "raise": lambda: raises(), "exit": lambda: sys.exit(3)}
 
 
 async def exits():

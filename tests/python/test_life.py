@@ -169,6 +169,16 @@ def test_forks_leave_nothing_behind(serve):
     assert "in inner_function" in "\n".join(told["interpreter_stack"])
 
 
+@pytest.mark.parametrize("then", ["return", "raise", "exit"])
+def test_a_coroutine_that_forks_hears_of_further_jobs(serve, then):
+    """The copy shares what its parent's event loop waits on."""
+    endpoint = serve("coroutine")
+    before = endpoint.runsync({})["output"]
+    assert endpoint.runsync({"do": "fork through", "then": then}, wait=60_000)["output"] == before
+    for _ in range(3):
+        assert endpoint.runsync({}, wait=60_000)["output"] == before
+
+
 def test_an_atexit_hook_that_hangs_is_ended(serve):
     endpoint = serve("standard", "--cancel-grace", "300ms", "--term-grace", "300ms")
     assert endpoint.runsync({"do": "atexit"})["status"] == "COMPLETED"

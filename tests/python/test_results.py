@@ -84,13 +84,14 @@ def test_a_value_that_cannot_be_sent_fails_by_name(serve, form):
 @pytest.mark.parametrize("form", ["standard", "coroutine"])
 def test_exceptions_of_every_kind_fail_the_job(serve, form):
     told = {}
-    for name in ("exception", "odd", "base", "exit", "interrupt", "surrogate-exception", "cancelled"):
+    for name in ("exception", "odd", "odd-kind", "base", "exit", "interrupt", "surrogate-exception", "cancelled"):
         answer = serve(form).runsync({"do": name})
         assert answer["status"] == "FAILED", (name, answer)
         told[name] = json.loads(answer["error"])
     assert told["exception"]["error_type"] == "<class 'ValueError'>" and told["exception"]["error_message"] == "bo\u00f6m"
     assert "in raised" in told["exception"]["error_traceback"] and "bulkhead/" not in told["exception"]["error_traceback"]
     assert "RuntimeError" in told["odd"]["error_message"]
+    assert told["odd-kind"]["error_type"] == "<class '__main__.OddKind'>" and told["odd-kind"]["error_message"] == "odd"
     assert told["base"]["error_message"] == "base"
     assert "SystemExit" in told["exit"]["error_type"] and told["exit"]["error_message"] == "3"
     assert "KeyboardInterrupt" in told["interrupt"]["error_type"]

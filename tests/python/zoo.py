@@ -14,6 +14,17 @@ class Odd(Exception):
         raise RuntimeError("no text")
 
 
+class Unnamed(type):
+    def __str__(cls):
+        raise RuntimeError("no name")
+
+    __repr__ = __str__
+
+
+class OddKind(Exception, metaclass=Unnamed):
+    pass
+
+
 class Base(BaseException):
     pass
 
@@ -51,7 +62,7 @@ VALUES = {
     "tuple-key": lambda: {"m": {(1, 2): 3}}, "object": lambda: {"o": object()}, "error-set": lambda: {"error": {"e": {1}}},
     "large": lambda: "x" * (21 << 20), "nan-key": lambda: {float("nan"): 1},
     "generator": lambda: (x for x in range(3)), "exception": lambda: raised(ValueError("bo\u00f6m")),
-    "odd": lambda: raised(Odd()), "base": lambda: raised(Base("base")), "exit": lambda: sys.exit(3),
+    "odd": lambda: raised(Odd()), "odd-kind": lambda: raised(OddKind("odd")), "base": lambda: raised(Base("base")), "exit": lambda: sys.exit(3),
     "interrupt": lambda: raised(KeyboardInterrupt()), "surrogate-exception": lambda: raised(ValueError("x\udc80")),
     "cancelled": lambda: raised(asyncio.CancelledError()), "threads": lambda: threading.current_thread() is threading.main_thread(),
 }

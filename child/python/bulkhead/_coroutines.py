@@ -6,6 +6,7 @@ and no job is left; then what the handlers left behind is cancelled, for no long
 """
 
 import asyncio
+import os
 import sys
 import types
 
@@ -30,6 +31,7 @@ class Loop:
         self._runs = {}  # by handle
         self._pumping = False
         self._ending = False
+        self._process = os.getpid()
         self.status = _abi.OK
         self._loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self._loop)
@@ -88,11 +90,22 @@ class Loop:
             self._pumping = False
 
     def _lost(self, status):
+        self._leave_if_forked()
         self.status = status
         self._loop.remove_reader(self._descriptor)  # it would be readable for ever
         for run in list(self._runs.values()):
             self._cancel(run)
         self._end()
+
+    def _leave_if_forked(self):
+        """A handler forked, and its copy came back here: it has nobody to answer to, and what the loop waits on (epoll) is the
+        same as its parent's, who would hear no more if the copy took leave of it in good order."""
+        if os.getpid() != self._process:
+            try:
+                sys.stdout.flush()
+                sys.stderr.flush()
+            finally:
+                os._exit(0)
 
     def _end(self):
         self._ending = True
@@ -134,6 +147,7 @@ class Loop:
             outcome = program.rules.stopped(reason) if reason is not None else program.rules.failed(error)
         except BaseException as error:  # a task's SystemExit would end the loop
             outcome = program.rules.failed(error)
+        self._leave_if_forked()
         del self._runs[handle]
         program.finish(run, outcome)
         run.task = None

@@ -61,12 +61,20 @@ class Identity:
 
 def clean(text):
     """Without what UTF-8 cannot carry."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return str.encode(text, "utf-8", "backslashreplace").decode("utf-8")
 
 
 def failure_text(who, kind, message, trace):
     """The `error` of a job, as bytes of JSON."""
     return json.dumps(json.dumps(who.record(clean(kind), clean(message), clean(trace)))).encode()
+
+
+def kind_of(error):
+    """The type, as its str() has it. A metaclass may have written that, too."""
+    try:
+        return str(type(error))
+    except BaseException:
+        return type.__repr__(type(error))
 
 
 def message_of(error):
@@ -86,12 +94,12 @@ def trace_of(error):
     try:
         return "".join(traceback.format_exception(type(error), error, trace))
     except BaseException as second:
-        return "%s\n(the traceback could not be written: %s)" % (type(error).__name__, type(second).__name__)
+        return "%s\n(the traceback could not be written: %s)" % (type.__repr__(type(error)), type(second).__name__)
 
 
 def text_of_exception(who, error):
     """The `error` of a job whose handler raised."""
-    return failure_text(who, str(type(error)), message_of(error), trace_of(error))
+    return failure_text(who, kind_of(error), message_of(error), trace_of(error))
 
 
 def text_of_stop(who, reason):
