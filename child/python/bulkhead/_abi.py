@@ -4,9 +4,12 @@ Functions that may wait are called without the interpreter's lock, so that heart
 handler, nor other threads for the supervisor. Those that only read a job keep it: letting go would cost more than they do.
 """
 
+from __future__ import annotations
+
 import ctypes
 import os
 from ctypes import POINTER, c_char_p, c_int, c_size_t, c_void_p
+from typing import Any, Iterator
 
 OK, AGAIN, LOST, CANCELLED, TOO_LARGE, INVALID, SYSTEM = 0, -1, -2, -3, -4, -5, -6
 EVENT_JOB, EVENT_CANCEL, EVENT_CREDIT, EVENT_STOP = 1, 2, 3, 4
@@ -33,11 +36,13 @@ class Options(ctypes.Structure):
     ]
 
 
-def _places():
+def _places() -> Iterator[str]:
     """Where the library may be: what the supervisor said, then beside this package, installed or in a build."""
     if os.environ.get("BULKHEAD_LIBRARY"):
         yield os.environ["BULKHEAD_LIBRARY"]
-    python = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+    package = os.path.dirname(os.path.realpath(__file__))
+    yield os.path.join(package, "_root", "lib", _SONAME)  # by pip
+    python = os.path.dirname(package)
     lib = os.path.dirname(os.path.dirname(python))  # …/lib/bulkhead/python
     yield os.path.join(lib, _SONAME)
     for machine in ("x86_64-linux-gnu", "aarch64-linux-gnu"):
@@ -45,14 +50,14 @@ def _places():
     yield os.path.join(lib, "build", "child", _SONAME)  # child/python of a source tree
 
 
-def _find():
+def _find() -> str:
     for place in _places():
         if os.path.exists(place):
             return place
     return _SONAME  # wherever the loader looks
 
 
-def _declare(library, name, result, *arguments):
+def _declare(library: Any, name: str, result: Any, *arguments: Any) -> Any:
     function = getattr(library, name)
     function.restype = result
     function.argtypes = arguments
@@ -62,7 +67,7 @@ def _declare(library, name, result, *arguments):
 class Abi:
     """The functions, one attribute each, named as in C without `bh_`."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         path = _find()
         try:
             letting_go = ctypes.CDLL(path)
@@ -98,14 +103,15 @@ class Abi:
         self.strerror = _declare(holding, "bh_strerror", c_char_p, c_int)
         self.version = _declare(holding, "bh_version", c_char_p)
 
-    def text_of(self, status):
-        return self.strerror(status).decode("utf-8", "replace")
+    def text_of(self, status: int) -> str:
+        text: bytes = self.strerror(status)
+        return text.decode("utf-8", "replace")
 
 
 _loaded = None
 
 
-def load():
+def load() -> Abi:
     """The library, loaded once."""
     global _loaded
     if _loaded is None:

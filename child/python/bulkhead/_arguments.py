@@ -1,7 +1,10 @@
 """The flags of a handler program: those RunPod's SDK gives it, and --test_output. All others are the handler's own."""
 
+from __future__ import annotations
+
 import os
 import sys
+from typing import Any, Iterator
 
 USAGE = """This program is a Bulkhead job handler.
 
@@ -38,21 +41,28 @@ _SWITCHES = ("rp_debugger", "rp_serve_api")
 LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "NOTSET")
 
 
+def following(words: Iterator[str]) -> str | None:
+    for word in words:
+        return word
+    return None
+
+
 class Arguments:
     """Taken from sys.argv, which keeps the rest. `error`: what is wrong with one of ours."""
 
-    def __init__(self, argv=None):
+    def __init__(self, argv: list[str] | None = None) -> None:
         argv = sys.argv if argv is None else argv
-        self.values = {"rp_log_level": None, "rp_debugger": None, "rp_serve_api": None, "rp_api_port": 8000,
+        self.values: dict[str, Any] = {"rp_log_level": None, "rp_debugger": None, "rp_serve_api": None, "rp_api_port": 8000,
                        "rp_api_concurrency": 1, "rp_api_host": "localhost", "test_input": None, "test_output": None}
-        self.error = None
+        self.error: str | None = None
         self.help = False
-        rest, words = [], iter(argv[1:])
+        rest: list[str] = []
+        words = iter(argv[1:])
         for word in words:
             name, equals, value = word.partition("=")
             name = name[2:] if name.startswith("--") else ""
             if name in _VALUES:
-                self._take(name, value if equals else next(words, None))
+                self._take(name, value if equals else following(words))
             elif name in _SWITCHES and not equals:
                 self.values[name] = True
             else:
@@ -61,7 +71,7 @@ class Arguments:
         self.rest = rest
         argv[1:] = rest
 
-    def _take(self, name, value):
+    def _take(self, name: str, value: str | None) -> None:
         try:
             if value is None:
                 raise ValueError("needs a value")
@@ -69,7 +79,7 @@ class Arguments:
         except ValueError as error:
             self.error = self.error or "--%s: %s" % (name, error)
 
-    def threshold(self):
+    def threshold(self) -> int | None:
         """The least level to be shown, as its place in LEVELS; None where the name is unknown."""
         name = self.values["rp_log_level"] or os.environ.get("RUNPOD_LOG_LEVEL")
         name = (name or os.environ.get("RUNPOD_DEBUG_LEVEL") or "DEBUG").upper()

@@ -7,8 +7,12 @@ moment later finds nobody there.
 A handler that turns out to return awaitables is not for this loop: see `run`.
 """
 
+from __future__ import annotations
+
+import ctypes
 import signal
 import types
+from typing import TYPE_CHECKING, Any
 
 from . import _abi, _failure
 from ._connection import CANCEL_SIGNAL
@@ -16,16 +20,21 @@ from ._outcome import Outcome, Stream
 from ._program import is_awaitable
 from ._run import Run, running
 
+if TYPE_CHECKING:
+    from ._connection import Connection
+    from ._outcome import Rules
+    from ._program import Program
+
 
 _PLAIN = frozenset((dict, str, list, int, float, bool, tuple, type(None)))
 
 
 class Loop:
-    def __init__(self, program, connection):
+    def __init__(self, program: Program, connection: Connection) -> None:
         self._program = program
         self._connection = connection
         self._abi = connection.abi
-        self._entered = None  # the run whose handler may be stopped
+        self._entered: Run | None = None  # the run whose handler may be stopped
         self._missed = False  # a stop came while there was none
         self.status = _abi.OK  # why there will be no more events
         try:
@@ -33,11 +42,11 @@ class Loop:
         except ValueError:
             pass  # not on the main thread: then a handler is stopped by the supervisor's force alone
 
-    def run(self):
+    def run(self) -> Any:
         """Runs jobs until the supervisor says stop. Or returns a run with what its handler returned, an awaitable."""
         program, abi = self._program, self._abi
         child, event = self._connection.child, _abi.Event()
-        next_event, where = abi.next, _abi.ctypes.addressof(event)
+        next_event, where = abi.next, ctypes.addressof(event)
         self._connection.ready(1)
         while True:
             status = next_event(child, -1, where)
@@ -52,7 +61,7 @@ class Loop:
                 self.status = status
                 return None
 
-    def _run_job(self, run):
+    def _run_job(self, run: Run) -> Any:
         program = self._program
         rules = program.rules
         running[run.id] = run
@@ -83,7 +92,7 @@ class Loop:
         program.finish(run, outcome)
         return None
 
-    def _stream(self, run, generator):
+    def _stream(self, run: Run, generator: Any) -> Outcome:
         stream = Stream(self._program.rules)
         try:
             for chunk in generator:
@@ -106,13 +115,13 @@ class Loop:
             _failure.print_exception(error, "the generator raised when it was closed")
         return stream.outcome()
 
-    def _on_signal(self, _signal, _frame):
+    def _on_signal(self, _signal: Any, _frame: Any) -> None:
         if self._entered is None:
             self._missed = True
         else:
             self._check()
 
-    def _check(self):
+    def _check(self) -> None:
         self._missed = False
         run = self._entered
         if run is None:
@@ -123,7 +132,7 @@ class Loop:
             raise _failure.Stopped(reason)
 
 
-def refused(rules, run, status, text):
+def refused(rules: Rules, run: Run, status: int, text: bytes) -> Outcome:
     """Of a chunk that the supervisor did not take."""
     if status == _abi.TOO_LARGE:
         return rules.too_large("a chunk", len(text), run.abi.text_of(status))

@@ -5,6 +5,8 @@ comes on top, writes the native stack, and hands on, so that the crash record ha
 After it, the environment is a plain one again, so that a program the handler starts is nobody's child.
 """
 
+from __future__ import annotations
+
 import ctypes
 import faulthandler
 import os
@@ -22,13 +24,13 @@ class NoSupervisor(Exception):
     """Why there is no connection."""
 
 
-def supervised():
+def supervised() -> bool:
     """Whether a supervisor started this process."""
     return bool(os.environ.get("BULKHEAD_SOCKET"))
 
 
 class Connection:
-    def __init__(self, cancel_by_signal):
+    def __init__(self, cancel_by_signal: bool) -> None:
         self.abi = _abi.load()
         _write_python_stacks()
         sdk = ("bulkhead-python/%s %s %d.%d" % (
@@ -37,30 +39,30 @@ class Connection:
         options = _abi.Options(size=ctypes.sizeof(_abi.Options), sdk=sdk, return_on_signal=1)
         options.cancel_signal = CANCEL_SIGNAL if cancel_by_signal else 0
         error = ctypes.create_string_buffer(512)
-        self._child = self.abi.connect(ctypes.byref(options), error, len(error))
+        self._child: int | None = self.abi.connect(ctypes.byref(options), error, len(error))
         if not self._child:
             raise NoSupervisor(error.value.decode("utf-8", "replace"))
         _forget_environment()
         _print_lines()
 
     @property
-    def child(self):
+    def child(self) -> int | None:
         return self._child
 
-    def ready(self, concurrency):
+    def ready(self, concurrency: int) -> None:
         self.abi.ready(self._child, concurrency)
 
-    def log(self, level, text):
+    def log(self, level: int, text: str) -> None:
         data = text.encode("utf-8", "backslashreplace")
         self.abi.log(self._child, level, data, len(data))
 
-    def close(self):
+    def close(self) -> None:
         child, self._child = self._child, None
         if child:
             self.abi.close(child, CLOSE_TIMEOUT_MS)
 
 
-def _write_python_stacks():
+def _write_python_stacks() -> None:
     path = os.environ.get("BULKHEAD_CRASH_FILE")
     if not path:
         return
@@ -74,7 +76,7 @@ def _write_python_stacks():
         os.register_at_fork(after_in_child=_in_a_forked_process)
 
 
-def _in_a_forked_process():
+def _in_a_forked_process() -> None:
     """The crash file is the parent's; a worker of a data loader speaks for itself."""
     try:
         faulthandler.enable(2)
@@ -82,7 +84,7 @@ def _in_a_forked_process():
         faulthandler.disable()
 
 
-def _forget_environment():
+def _forget_environment() -> None:
     # The library has removed them from the process; os.environ is a copy.
     for name in ("BULKHEAD_SOCKET", "BULKHEAD_TOKEN", "BULKHEAD_CRASH_FILE", "BULKHEAD_BLACK_BOX"):
         os.environ.pop(name, None)
@@ -95,10 +97,10 @@ def _forget_environment():
             del os.environ["PYTHONPATH"]
 
 
-def _print_lines():
+def _print_lines() -> None:
     """What is printed reaches the supervisor line by line."""
     for stream in (sys.stdout, sys.stderr):
         try:
-            stream.reconfigure(line_buffering=True)
+            stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
         except (AttributeError, ValueError):
             pass  # replaced by something else

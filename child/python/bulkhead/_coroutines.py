@@ -5,10 +5,14 @@ jobs follows the modifier without draining: what runs, runs on. The loop ends wh
 and no job is left; then what the handlers left behind is cancelled, for no longer than a moment.
 """
 
+from __future__ import annotations
+
 import asyncio
+import ctypes
 import os
 import sys
 import types
+from typing import TYPE_CHECKING, Any, AsyncIterator
 
 from . import _abi, _failure
 from ._blocking import refused
@@ -17,18 +21,23 @@ from ._outcome import Stream
 from ._program import is_awaitable
 from ._run import Run, current, running
 
+if TYPE_CHECKING:
+    from ._connection import Connection
+    from ._outcome import Outcome
+    from ._program import Program
+
 _LEFTOVERS_S = 2.0
 
 
 class Loop:
-    def __init__(self, program, connection):
+    def __init__(self, program: Program, connection: Connection) -> None:
         self._program = program
         self._connection = connection
         self._abi = connection.abi
         self._event = _abi.Event()
-        self._where = _abi.ctypes.addressof(self._event)
+        self._where = ctypes.addressof(self._event)
         self._descriptor = self._abi.fd(connection.child)
-        self._runs = {}  # by handle
+        self._runs: dict[Any, Run] = {}  # by handle
         self._pumping = False
         self._ending = False
         self._process = os.getpid()
@@ -38,11 +47,11 @@ class Loop:
         # A task that starts at once saves small jobs a turn of the loop.
         self._eager = sys.version_info >= (3, 12) and hasattr(self._loop, "get_task_factory")
 
-    def setup(self):
+    def setup(self) -> Any:
         value = self._program.setup()
         return self._loop.run_until_complete(value) if is_awaitable(value) else value
 
-    def run(self, first=None):
+    def run(self, first: Any = None) -> None:
         """`first`: a run with what its handler returned already."""
         loop = self._loop
         loop.add_reader(self._descriptor, self._pump)
@@ -61,7 +70,7 @@ class Loop:
 
     # ---- events
 
-    def _pump(self):
+    def _pump(self) -> None:
         """Takes all events there are."""
         self._pumping = True
         child, event = self._connection.child, self._event
@@ -89,7 +98,7 @@ class Loop:
         finally:
             self._pumping = False
 
-    def _lost(self, status):
+    def _lost(self, status: int) -> None:
         self._leave_if_forked()
         self.status = status
         self._loop.remove_reader(self._descriptor)  # it would be readable for ever
@@ -97,7 +106,7 @@ class Loop:
             self._cancel(run)
         self._end()
 
-    def _leave_if_forked(self):
+    def _leave_if_forked(self) -> None:
         """A handler forked, and its copy came back here: it has nobody to answer to, and what the loop waits on (epoll) is the
         same as its parent's, who would hear no more if the copy took leave of it in good order."""
         if os.getpid() != self._process:
@@ -107,26 +116,26 @@ class Loop:
             finally:
                 os._exit(0)
 
-    def _end(self):
+    def _end(self) -> None:
         self._ending = True
         if not self._runs:
             self._loop.stop()
 
-    def _cancel(self, run):
+    def _cancel(self, run: Run | None) -> None:
         if run is not None and run.task is not None:
             run.task.cancel()
 
-    def _start(self, run, returned=()):
+    def _start(self, run: Run, returned: tuple[Any, ...] = ()) -> None:
         self._runs[run.handle] = run
         running[run.id] = run
         work = self._work(run, returned)
         if self._eager and self._loop.get_task_factory() is None:
-            task = asyncio.Task(work, loop=self._loop, eager_start=True)
+            task = asyncio.Task(work, loop=self._loop, eager_start=True)  # type: ignore[call-arg]
         else:
             task = self._loop.create_task(work)
         run.task = task
 
-    def _adjust(self, first=False):
+    def _adjust(self, first: bool = False) -> None:
         before = self._program.concurrency
         wanted = self._program.ask_concurrency(self._connection.log)
         if self._ending or (not first and wanted == before):
@@ -137,7 +146,7 @@ class Loop:
 
     # ---- a job
 
-    async def _work(self, run, returned):
+    async def _work(self, run: Run, returned: tuple[Any, ...]) -> None:
         handle, program = run.handle, self._program
         current.set(run)
         try:
@@ -158,7 +167,7 @@ class Loop:
         elif not self._pumping:
             self._pump()  # the next job is here, perhaps: that saves a turn of the loop
 
-    async def _outcome(self, run, returned):
+    async def _outcome(self, run: Run, returned: tuple[Any, ...]) -> Outcome:
         program = self._program
         value = returned[0] if returned else program.handler(program.job_of(run))
         if type(value) is types.CoroutineType or is_awaitable(value):
@@ -169,7 +178,7 @@ class Loop:
             return await self._stream(run, _in_turns(value), value.close)
         return program.rules.returned(value)
 
-    async def _stream(self, run, chunks, close):
+    async def _stream(self, run: Run, chunks: Any, close: Any) -> Outcome:
         stream = Stream(self._program.rules)
         try:
             async for chunk in chunks:
@@ -196,7 +205,7 @@ class Loop:
 
     # ---- the end
 
-    def _end_leftovers(self):
+    def _end_leftovers(self) -> None:
         loop = self._loop
         tasks = [task for task in asyncio.all_tasks(loop) if not task.done()]
         try:
@@ -209,14 +218,14 @@ class Loop:
             _failure.print_exception(error, "what a handler left behind raised when it was cancelled")
 
 
-async def _in_turns(generator):
+async def _in_turns(generator: Any) -> AsyncIterator[Any]:
     """A plain generator, with a turn for the other jobs after each chunk."""
     for chunk in generator:
         yield chunk
         await asyncio.sleep(0)
 
 
-async def _closed(close):
+async def _closed(close: Any) -> None:
     try:
         closing = close()
         if closing is not None:

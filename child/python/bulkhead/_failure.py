@@ -1,8 +1,11 @@
 """Failures in words: the text clients know from an exception, which is an object of six keys in a JSON string."""
 
+from __future__ import annotations
+
 import json
 import os
 import sys
+from typing import Any
 
 from . import _abi
 
@@ -12,7 +15,7 @@ _PACKAGE = os.path.dirname(os.path.abspath(__file__))
 class Error(Exception):
     """Raise it to fail a job with exactly this `error`, of any JSON type. `refresh_worker` asks for a fresh process."""
 
-    def __init__(self, error, refresh_worker=False):
+    def __init__(self, error: Any, refresh_worker: bool = False) -> None:
         super().__init__(error)
         self.error = error
         self.refresh_worker = refresh_worker
@@ -24,7 +27,7 @@ class Stopped(BaseException):
     Not an Exception, so that `except Exception` lets it pass.
     """
 
-    def __init__(self, reason):
+    def __init__(self, reason: str) -> None:
         super().__init__(WHY[reason])
         self.reason = reason
 
@@ -41,11 +44,11 @@ WHY = {
 class Identity:
     """Who reports a failure. `extra` is what a drop-in adds, asked for when there is a failure."""
 
-    def __init__(self, extra=None):
+    def __init__(self, extra: Any = None) -> None:
         self.worker_id = os.environ.get("BULKHEAD_WORKER_ID") or "local"
         self._extra = extra
 
-    def record(self, kind, message, trace):
+    def record(self, kind: str, message: str, trace: str) -> dict[str, Any]:
         record = {
             "error_type": kind,
             "error_message": message,
@@ -59,17 +62,17 @@ class Identity:
         return record
 
 
-def clean(text):
+def clean(text: str) -> str:
     """Without what UTF-8 cannot carry."""
     return str.encode(text, "utf-8", "backslashreplace").decode("utf-8")
 
 
-def failure_text(who, kind, message, trace):
+def failure_text(who: Identity, kind: str, message: str, trace: str) -> bytes:
     """The `error` of a job, as bytes of JSON."""
     return json.dumps(json.dumps(who.record(clean(kind), clean(message), clean(trace)))).encode()
 
 
-def kind_of(error):
+def kind_of(error: BaseException) -> str:
     """The type, as its str() has it. A metaclass may have written that, too."""
     try:
         return str(type(error))
@@ -77,14 +80,14 @@ def kind_of(error):
         return type.__repr__(type(error))
 
 
-def message_of(error):
+def message_of(error: BaseException) -> str:
     try:
         return str(error)
     except BaseException as second:  # that one may be anything, too
         return "<its str() raised %s>" % type(second).__name__
 
 
-def trace_of(error):
+def trace_of(error: BaseException) -> str:
     """As Python prints it, with causes, without the frames of this package around the handler."""
     import traceback
 
@@ -97,16 +100,16 @@ def trace_of(error):
         return "%s\n(the traceback could not be written: %s)" % (type.__repr__(type(error)), type(second).__name__)
 
 
-def text_of_exception(who, error):
+def text_of_exception(who: Identity, error: BaseException) -> bytes:
     """The `error` of a job whose handler raised."""
     return failure_text(who, kind_of(error), message_of(error), trace_of(error))
 
 
-def text_of_stop(who, reason):
+def text_of_stop(who: Identity, reason: str | None) -> bytes:
     """The `error` of a job that was stopped before it could end by itself."""
     return failure_text(who, "bulkhead.Stopped", WHY[reason], WHY[reason])
 
 
-def print_exception(error, headline):
+def print_exception(error: BaseException, headline: str) -> None:
     """For what ends no job."""
     print("%s\n%s" % (headline, trace_of(error).rstrip()), file=sys.stderr, flush=True)

@@ -4,9 +4,12 @@ The way of a good value is the C encoder and nothing else. Only a value that it 
 first fault by its path: `output.scores[3] is NaN …`. numpy's and torch's scalars count as the numbers they hold.
 """
 
+from __future__ import annotations
+
 import json
 import json.encoder
 import math
+from typing import Any, Callable
 
 MOST_LEVELS = 512  # what the supervisor takes
 
@@ -18,20 +21,20 @@ class NotJson(TypeError):
     """A value that JSON cannot express; the message begins with its path."""
 
 
-def decode(text):
+def decode(text: bytes) -> Any:
     """From bytes of UTF-8."""
-    text = str(text, "utf-8")
+    decoded = str(text, "utf-8")
     if _scan is not None:  # PyPy has none
         try:
-            value, end = _scan(text, 0)
-            if end == len(text):
+            value, end = _scan(decoded, 0)
+            if end == len(decoded):
                 return value
         except StopIteration:
             pass
-    return _decoder.decode(text)  # with blanks around it
+    return _decoder.decode(decoded)  # with blanks around it
 
 
-def _plain_number(value):
+def _plain_number(value: Any) -> Any:
     """The number a scalar of numpy or torch holds."""
     item = getattr(value, "item", None)
     if item is not None and getattr(value, "shape", None) == ():
@@ -41,7 +44,7 @@ def _plain_number(value):
     raise TypeError("not JSON")
 
 
-def _encoder():
+def _encoder() -> Callable[[Any], str]:
     make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:  # PyPy
         return json.JSONEncoder(
@@ -56,7 +59,7 @@ def _encoder():
 _encode = _encoder()
 
 
-def encode(value, name, nan_as_null=False):
+def encode(value: Any, name: str, nan_as_null: bool = False) -> bytes:
     """The text of `value` as bytes. Raises NotJson, which calls the value itself `name`."""
     try:
         text = _encode(value)
@@ -75,7 +78,7 @@ def encode(value, name, nan_as_null=False):
     return data
 
 
-def _levels(value):
+def _levels(value: Any) -> int:
     """How deep the containers are nested, as far as it matters."""
     level, depth = [value], 0
     while level and depth <= MOST_LEVELS:
@@ -87,7 +90,7 @@ def _levels(value):
     return depth
 
 
-def _without_nan(value):
+def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_nan(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
@@ -116,19 +119,19 @@ _HINTS = {
 }
 
 
-def find_fault(value, path, nan_as_null=False):
+def find_fault(value: Any, path: str, nan_as_null: bool = False) -> str | None:
     """What is wrong with `value`, beginning with the path of the first fault; None where nothing is."""
     # By hand and not by recursion: the value may be deeper than the stack.
     trail, names, walks = set(), [path], []
 
-    def enter(container):
+    def enter(container: Any) -> None:
         trail.add(id(container))
         if isinstance(container, dict):
             walks.append((container, iter([("." + _key(key), part, key) for key, part in container.items()])))
         else:
             walks.append((container, (("[%d]" % i, part, "") for i, part in enumerate(container))))
 
-    def judge(part):
+    def judge(part: Any) -> str | None:
         if isinstance(part, (dict, list, tuple)):
             if id(part) in trail:
                 return " contains itself"
@@ -155,17 +158,17 @@ def find_fault(value, path, nan_as_null=False):
     return _shortened("".join(names)) + fault if fault is not None else None
 
 
-def _shortened(path):
+def _shortened(path: str) -> str:
     return path if len(path) <= 300 else path[:150] + " … " + path[-150:]
 
 
-def _key(key):
+def _key(key: Any) -> str:
     text = key if isinstance(key, str) else repr(key)
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return text if len(text) <= 80 else text[:80] + "…"
 
 
-def _fault_of_key(key):
+def _fault_of_key(key: Any) -> str | None:
     if isinstance(key, str):
         fault = _fault_of_leaf(key, False)
         return fault and " has a key that" + fault
@@ -176,7 +179,7 @@ def _fault_of_key(key):
     return " has a key that is a %s: keys must be strings or numbers" % type(key).__name__
 
 
-def _fault_of_leaf(value, nan_as_null):
+def _fault_of_leaf(value: Any, nan_as_null: bool) -> str | None:
     if value is None or isinstance(value, bool):
         return None
     if isinstance(value, str):
@@ -212,10 +215,10 @@ def _fault_of_leaf(value, nan_as_null):
         )
 
 
-def _text_of(value, how=str):
+def _text_of(value: Any, how: Any = str) -> str:
     """A short text of anything."""
     try:
-        text = how(value)
+        text: str = how(value)
     except Exception as error:
         text = "its %s() raised %s" % (how.__name__, type(error).__name__)
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")

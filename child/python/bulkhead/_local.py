@@ -4,16 +4,23 @@ The lines go to stdout in the form "LEVEL  | message" that people and scripts kn
 the job succeeded and, with --test_output, gave what was expected.
 """
 
+from __future__ import annotations
+
 import json
 import os
-import shutil
 import sys
 import types
+from typing import TYPE_CHECKING, Any, Iterator
 
-from . import _abi, _json, _run
+from . import _abi, _command, _json, _run
 from ._arguments import LEVELS, USAGE
 from ._outcome import Stream
 from ._program import is_awaitable
+
+if TYPE_CHECKING:
+    from ._arguments import Arguments
+    from ._outcome import Outcome
+    from ._program import Program
 
 FILE = "test_input.json"
 _MOST_SHOWN = 4096
@@ -26,49 +33,49 @@ class Fault(Exception):
 class LocalRun:
     """Stands where a Run stands: prints what the job says."""
 
-    def __init__(self, job, say):
+    def __init__(self, job: Any, say: Any) -> None:
         self.id = job["id"]
         self.handle = None
-        self._job = job
+        self._job: dict[str, Any] = job
         self._say = say
 
-    def job(self):
+    def job(self) -> dict[str, Any]:
         return self._job
 
-    def progress(self, value):
+    def progress(self, value: Any) -> None:
         try:
             self._say(_abi.INFO, "Progress: " + _json.encode(value, "progress").decode(), self.id)
         except _json.NotJson as fault:
             self.log(_abi.WARN, "progress left out: %s" % fault)
 
-    def log(self, level, text):
+    def log(self, level: int, text: str) -> None:
         self._say(level, text, self.id)
 
-    def attempt(self):
+    def attempt(self) -> int:
         return 1
 
-    def stopping(self):
+    def stopping(self) -> str | None:
         return None
 
-    def checkpoint(self):
+    def checkpoint(self) -> bytes | None:
         return None
 
-    def save_checkpoint(self, data, wait):
+    def save_checkpoint(self, data: bytes, wait: bool) -> bool:
         self.log(_abi.DEBUG, "Checkpoint of %d bytes; there is no later attempt to give it to." % len(data))
         return True
 
 
 class LocalTest:
-    def __init__(self, program, arguments):
+    def __init__(self, program: Program, arguments: Arguments) -> None:
         self._program = program
         self._values = arguments.values
-        self._threshold = arguments.threshold()
+        self._threshold = arguments.threshold() or 0
 
-    def say(self, level, message, job_id=None):
+    def say(self, level: int, message: str, job_id: str | None = None) -> None:
         if level >= self._threshold:
             print("%-7s| %s%s" % (LEVELS[level], job_id + " | " if job_id else "", message), flush=True)
 
-    def run(self):
+    def run(self) -> int:
         """The exit code."""
         try:
             expected = self._parsed(self._values["test_output"], "test_output")
@@ -88,7 +95,7 @@ class LocalTest:
     # ---- the job
 
     @staticmethod
-    def _parsed(text, name):
+    def _parsed(text: str | None, name: str) -> Any:
         if text is None:
             return None
         try:
@@ -96,7 +103,7 @@ class LocalTest:
         except ValueError as error:
             raise Fault("%s is not JSON: %s" % (name, error)) from None
 
-    def _find_job(self):
+    def _find_job(self) -> dict[str, Any] | None:
         if self._values["test_input"] is not None:
             self.say(_abi.INFO, "test_input set, using test_input as job input.")
             job = self._parsed(self._values["test_input"], "test_input")
@@ -122,7 +129,7 @@ class LocalTest:
 
     # ---- its run
 
-    def _outcome(self, run):
+    def _outcome(self, run: LocalRun) -> Outcome:
         rules, program = self._program.rules, self._program
         stream = None
         try:
@@ -151,7 +158,7 @@ class LocalTest:
         self.say(_abi.INFO, "Finished running generator.", run.id)
         return stream.outcome()
 
-    def _judge(self, job_id, outcome, expected):
+    def _judge(self, job_id: str, outcome: Outcome, expected: Any) -> int:
         result = {}
         if outcome.output is not None:
             result["output"] = json.loads(outcome.output.decode())
@@ -170,7 +177,7 @@ class LocalTest:
         self.say(_abi.INFO, "Local testing complete, exiting.")
         return 0
 
-    def _matches(self, expected, result):
+    def _matches(self, expected: Any, result: dict[str, Any]) -> bool:
         self.say(_abi.INFO, "test_output set, comparing output to test_output.")
         whole = isinstance(expected, dict) and "output" in expected
         differences = list(_differences(expected, result.get("output", {}), "output"))
@@ -185,21 +192,21 @@ class LocalTest:
         return False
 
 
-def _wait_for(awaitable):
+def _wait_for(awaitable: Any) -> Any:
     import asyncio
 
-    async def waiting():
+    async def waiting() -> Any:
         return await awaitable
 
     return asyncio.run(waiting())
 
 
-async def _awaited(awaitable):
+async def _awaited(awaitable: Any) -> Any:
     """What it gives; where that is an async generator, its chunks, since they belong to this loop."""
     return await awaitable
 
 
-def _each(chunks):
+def _each(chunks: Any) -> Iterator[Any]:
     """The chunks of an async generator, one by one."""
     import asyncio
 
@@ -216,7 +223,7 @@ def _each(chunks):
         loop.close()
 
 
-def _differences(expected, got, path):
+def _differences(expected: Any, got: Any, path: str) -> Iterator[str]:
     if isinstance(expected, dict) and isinstance(got, dict):
         for key in expected:
             if key in got:
@@ -233,11 +240,11 @@ def _differences(expected, got, path):
         yield "%s: expected %s, got %s" % (path, _shown(expected), _shown(got))
 
 
-def _shown(value):
+def _shown(value: Any) -> str:
     return _shortened(json.dumps(value, ensure_ascii=False), 200)
 
 
-def _shortened(text, most=_MOST_SHOWN):
+def _shortened(text: str, most: int = _MOST_SHOWN) -> str:
     if len(text) <= most:
         return text
     return "%s ... %d characters left out ... %s" % (text[: most // 2], len(text) - most, text[-(most // 2):])
@@ -246,19 +253,9 @@ def _shortened(text, most=_MOST_SHOWN):
 # ---- --rp_serve_api, and --help ----------------------------------------------------------------------------------------
 
 
-def _command():
-    """The `bulkhead` that belongs to this package, or that of the PATH."""
-    python = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
-    for place in ("../../../bin/bulkhead", "../../build/supervisor/bulkhead"):
-        place = os.path.normpath(os.path.join(python, place))
-        if os.access(place, os.X_OK):
-            return place
-    return shutil.which("bulkhead")
-
-
-def serve(arguments):
+def serve(arguments: Arguments) -> int:
     """Becomes `bulkhead serve` with this program as its handler. Returns the exit code where it cannot."""
-    command = _command()
+    command = _command.find()
     if command is None:
         print("bulkhead: --rp_serve_api needs the program `bulkhead`, which is not in the PATH", file=sys.stderr)
         return 2
@@ -269,7 +266,7 @@ def serve(arguments):
     os.execv(command, words)
 
 
-def main(program, arguments):
+def main(program: Program, arguments: Arguments) -> int | None:
     """The exit code of a handler program that no supervisor started."""
     if arguments.help:
         print(USAGE, end="")

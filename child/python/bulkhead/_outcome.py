@@ -4,8 +4,14 @@ The keys `error` and `refresh_worker` of a returned dict are instructions, not o
 oddities included, since clients rely on them. A value that cannot be sent fails its job and is named.
 """
 
+from __future__ import annotations
+from typing import TYPE_CHECKING, Any
+
 from . import _failure
 from ._json import NotJson, encode
+
+if TYPE_CHECKING:
+    from ._failure import Identity
 
 
 class Outcome:
@@ -13,7 +19,7 @@ class Outcome:
 
     __slots__ = ("output", "error", "refresh_worker")
 
-    def __init__(self, output=None, error=None, refresh_worker=False):
+    def __init__(self, output: bytes | None = None, error: bytes | None = None, refresh_worker: bool = False) -> None:
         self.output = output
         self.error = error
         self.refresh_worker = refresh_worker
@@ -22,16 +28,16 @@ class Outcome:
 class Rules:
     """The rules with what a program has set. `debugger`: adds to an output, or None."""
 
-    def __init__(self, who, aggregate=False, nan_as_null=False, debugger=None):
+    def __init__(self, who: Identity, aggregate: bool = False, nan_as_null: bool = False, debugger: Any = None) -> None:
         self.who = who
         self.aggregate = aggregate
         self.nan_as_null = nan_as_null
         self.debugger = debugger
 
-    def encode(self, value, name):
+    def encode(self, value: Any, name: str) -> bytes:
         return encode(value, name, self.nan_as_null)
 
-    def returned(self, value):
+    def returned(self, value: Any) -> Outcome:
         """Of what a standard handler or a coroutine returned."""
         error, refresh = None, False
         if isinstance(value, dict):
@@ -52,7 +58,7 @@ class Rules:
             refresh,
         )
 
-    def failed(self, error):
+    def failed(self, error: BaseException) -> Outcome:
         """Of an exception that left the handler."""
         if isinstance(error, _failure.Error):
             try:
@@ -66,10 +72,10 @@ class Rules:
         # Who asks for the end of the process gets it; the job has its answer first.
         return Outcome(None, _failure.text_of_exception(self.who, error), isinstance(error, SystemExit))
 
-    def stopped(self, reason):
+    def stopped(self, reason: str | None) -> Outcome:
         return Outcome(None, _failure.text_of_stop(self.who, reason))
 
-    def too_large(self, name, size, limit):
+    def too_large(self, name: str, size: int, limit: str) -> Outcome:
         text = "%s has %d bytes: %s" % (name, size, limit)
         return Outcome(None, _failure.failure_text(self.who, "bulkhead.TooLarge", text, text))
 
@@ -79,12 +85,12 @@ class Stream:
 
     __slots__ = ("_rules", "_all", "_end")
 
-    def __init__(self, rules):
+    def __init__(self, rules: Rules) -> None:
         self._rules = rules
-        self._all = []
-        self._end = None
+        self._all: list[bytes] = []
+        self._end: Outcome | None = None
 
-    def take(self, chunk):
+    def take(self, chunk: Any) -> bytes | None:
         """The text to send, or None where the chunk reports an error: the stream is over then. Raises NotJson."""
         if isinstance(chunk, dict) and chunk.get("error"):
             # Its text and nothing else: so it has always been told.
@@ -95,15 +101,15 @@ class Stream:
             self._all.append(text)
         return text
 
-    def fail(self, error):
+    def fail(self, error: BaseException) -> None:
         """The generator raised, or a chunk cannot be sent."""
         if isinstance(error, (_failure.Error, NotJson)):
             return self.end(self._rules.failed(error))
         text = "handler: %s \ntraceback: %s" % (_failure.message_of(error), _failure.trace_of(error))
         self.end(Outcome(None, self._rules.encode(_failure.clean(text), "error"), isinstance(error, SystemExit)))
 
-    def end(self, outcome):
+    def end(self, outcome: Outcome) -> None:
         self._end = outcome
 
-    def outcome(self):
+    def outcome(self) -> Outcome:
         return self._end or Outcome(b"[" + b",".join(self._all) + b"]")

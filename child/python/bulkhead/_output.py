@@ -4,7 +4,10 @@ The supervisor reads lines from a pipe, and while one job runs it knows whose th
 in the course of a job go over the connection instead, with their job. What C code prints goes through the pipe as ever.
 """
 
+from __future__ import annotations
+
 import sys
+from typing import Any, Iterable
 
 from . import _abi
 from ._run import current
@@ -13,16 +16,16 @@ from ._run import current
 class JobStream:
     """A text stream that sends whole lines of a job with that job; everything else to the stream it replaces."""
 
-    def __init__(self, stream, level):
+    def __init__(self, stream: Any, level: int) -> None:
         self._stream = stream
         self._level = level
-        self._parts = {}  # by run: a line that has no end yet
+        self._parts: dict[Any, str] = {}  # by run: a line that has no end yet
 
-    def write(self, text):
+    def write(self, text: str) -> int:
         run = current.get(None)
         if run is None or not run.handle:
             self._parts.pop(run, None)
-            return self._stream.write(text)
+            return int(self._stream.write(text))
         if not isinstance(text, str):
             raise TypeError("write() argument must be str, not %s" % type(text).__name__)
         *lines, rest = (self._parts.pop(run, "") + text).split("\n")
@@ -32,22 +35,22 @@ class JobStream:
             self._parts[run] = rest
         return len(text)
 
-    def writelines(self, lines):
+    def writelines(self, lines: Iterable[str]) -> None:
         for line in lines:
             self.write(line)
 
-    def flush(self):
+    def flush(self) -> None:
         run = current.get(None)
         rest = self._parts.pop(run, None) if run is not None else None
-        if rest:
+        if rest and run is not None:
             run.log(self._level, rest)
         self._stream.flush()
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
 
-def tell_jobs_apart():
+def tell_jobs_apart() -> None:
     """Once is enough; where sys.stdout was replaced since, the replacement stands."""
     for name, level in (("stdout", _abi.INFO), ("stderr", _abi.WARN)):
         stream = getattr(sys, name)

@@ -4,24 +4,30 @@ A handle is only valid until its result was given, and a handler's threads may o
 thread could make holds the run's lock and looks whether the handle is still there.
 """
 
+from __future__ import annotations
+
 import ctypes
 import sys
 from _thread import allocate_lock
 from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
 
 from . import _abi
 from ._failure import REASONS
 from ._json import NotJson, decode, encode
 
-current = ContextVar("bulkhead_run")  # the run a coroutine works for
-running = {}  # by job id
+if TYPE_CHECKING:
+    from ._outcome import Outcome, Rules
+
+current: ContextVar[Run] = ContextVar("bulkhead_run")  # the run a coroutine works for
+running: dict[str, Any] = {}  # by job id
 
 _size = ctypes.c_size_t()
 _size_at = ctypes.addressof(_size)
 _string_at = ctypes.string_at
 
 
-def of(job):
+def of(job: Any) -> Any:
     """The run of a job dict, of this context, or the only one there is; None after its end."""
     try:
         run = running.get(job["id"])
@@ -37,14 +43,15 @@ def of(job):
 class Run:
     __slots__ = ("abi", "handle", "id", "lock", "task", "credit", "__weakref__")
 
-    def __init__(self, abi, handle):
+    def __init__(self, abi: _abi.Abi, handle: int | None) -> None:
         self.abi = abi
         self.handle = handle
         self.id = abi.job_id(handle).decode("utf-8", "replace")
         self.lock = allocate_lock()
-        self.task = self.credit = None
+        self.task: Any = None  # where coroutines run: its task, and what it waits for credit with
+        self.credit: Any = None
 
-    def job(self):
+    def job(self) -> dict[str, Any]:
         """The dict a handler gets. Called once, by the thread that took the event."""
         abi, handle = self.abi, self.handle
         text = abi.job_input(handle, _size_at)
@@ -60,7 +67,7 @@ class Run:
 
     # ---- what a job says
 
-    def progress(self, value):
+    def progress(self, value: Any) -> None:
         """Never fails a job: what cannot be sent is left out, with a warning."""
         try:
             text = encode(value, "progress")
@@ -71,29 +78,29 @@ class Run:
         if status == _abi.TOO_LARGE:
             self.log(_abi.WARN, "progress left out: %d bytes are too many" % len(text))
 
-    def log(self, level, text):
+    def log(self, level: int, text: str) -> None:
         data = text.encode("utf-8", "backslashreplace")
         with self.lock:
             if self.handle:
                 self.abi.job_log(self.handle, level, data, len(data))
 
-    def attempt(self):
+    def attempt(self) -> int:
         with self.lock:
-            return self.abi.job_attempt(self.handle) if self.handle else 0
+            return int(self.abi.job_attempt(self.handle)) if self.handle else 0
 
-    def stopping(self):
+    def stopping(self) -> str | None:
         """Why it should stop: "cancel", "timeout", "drain"; None while it need not."""
         with self.lock:
             return REASONS.get(self.abi.job_stopping(self.handle)) if self.handle else None
 
-    def checkpoint(self):
+    def checkpoint(self) -> bytes | None:
         """The bytes an earlier attempt saved last, or None."""
         size = ctypes.c_size_t()
         with self.lock:
             data = self.abi.job_checkpoint(self.handle, ctypes.addressof(size)) if self.handle else None
             return _string_at(data, size.value) if data is not None else None
 
-    def save_checkpoint(self, data, wait):
+    def save_checkpoint(self, data: bytes, wait: bool) -> bool:
         """False where it is not kept. `wait`: until it is durable."""
         with self.lock:
             if not self.handle:
@@ -105,11 +112,12 @@ class Run:
 
     # ---- its end
 
-    def chunk(self, text, timeout_ms):
+    def chunk(self, text: bytes, timeout_ms: int) -> int:
         """A status. Only for the thread that will give the result."""
-        return self.abi.job_chunk(self.handle, text, len(text), timeout_ms)
+        status: int = self.abi.job_chunk(self.handle, text, len(text), timeout_ms)
+        return status
 
-    def finish(self, outcome, rules):
+    def finish(self, outcome: Outcome, rules: Rules) -> None:
         """The result, once."""
         try:
             sys.stdout.flush()  # what the job printed leaves before its result does
@@ -125,9 +133,13 @@ class Run:
             name = "the output" if outcome.error is None else "the error with its output"
             self._give(handle, rules.too_large(name, size, self.abi.text_of(status)))
 
-    def _give(self, handle, outcome):
+    def _give(self, handle: int | None, outcome: Outcome) -> int:
         flags = _abi.REFRESH_WORKER if outcome.refresh_worker else 0
         output, error = outcome.output, outcome.error
+        size = len(output) if output is not None else 0
+        status: int
         if error is None:
-            return self.abi.job_done(handle, output, len(output) if output is not None else 0, flags)
-        return self.abi.job_failed(handle, error, len(error), output, len(output) if output is not None else 0, flags)
+            status = self.abi.job_done(handle, output, size, flags)
+        else:
+            status = self.abi.job_failed(handle, error, len(error), output, size, flags)
+        return status

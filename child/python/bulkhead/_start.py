@@ -1,20 +1,27 @@
 """From a program to its end: under a supervisor, or for one local test."""
 
+from __future__ import annotations
+
 import os
 import sys
 import threading
+from typing import TYPE_CHECKING
 
 from . import _abi, _blocking, _local
 from ._connection import Connection, NoSupervisor, supervised
 from ._program import is_awaitable, waits
 
+if TYPE_CHECKING:
+    from ._arguments import Arguments
+    from ._program import Program
 
-def nan_as_null():
+
+def nan_as_null() -> bool:
     """Whether the environment allows NaN and the infinities, as null."""
     return os.environ.get("BULKHEAD_NAN_AS_NULL", "").lower() in ("1", "true", "yes", "on")
 
 
-def start_program(program, arguments):
+def start_program(program: Program, arguments: Arguments) -> int | None:
     """The exit code. Returns when the supervisor said stop, or when the test is over; None where nothing was to be done."""
     if supervised():
         return _serve(program)
@@ -23,7 +30,7 @@ def start_program(program, arguments):
     return _local.main(program, arguments)
 
 
-def _serve(program):
+def _serve(program: Program) -> int:
     try:
         connection = Connection(threading.current_thread() is threading.main_thread())
     except NoSupervisor as reason:
@@ -42,16 +49,16 @@ def _serve(program):
     return 1
 
 
-def _run(program, connection):
+def _run(program: Program, connection: Connection) -> int:
     """The status that ended the events; OK where it was a stop."""
     first = None
     if not waits(program.handler) and not waits(program.setup):
         if program.setup is not None and is_awaitable(program.setup()):
             raise TypeError("setup returned an awaitable: make it an async def")
-        loop = _blocking.Loop(program, connection)
-        first = loop.run()
+        blocking = _blocking.Loop(program, connection)
+        first = blocking.run()
         if first is None:
-            return loop.status
+            return blocking.status
     # Here, and not above: asyncio takes longer to import than all the rest.
     from . import _coroutines
 
@@ -63,7 +70,7 @@ def _run(program, connection):
     return loop.status
 
 
-def _is_worker_of_multiprocessing():
+def _is_worker_of_multiprocessing() -> bool:
     process = sys.modules.get("multiprocessing.process")
     if process is None:
         return False
