@@ -78,12 +78,13 @@ def test_what_does_not_listen_is_ended_by_force(serve, asked):
 
 
 def test_a_handler_that_holds_the_lock_delays_nobody_else(serve):
-    endpoint = serve("standard", "--workers", "2")
-    job = begun(endpoint, {"do": "hold", "s": 3})
+    endpoint = serve("standard", "--workers", "2", "--cancel-grace", "300ms", "--term-grace", "300ms")
+    job = begun(endpoint, {"do": "hold", "s": 600})
     for _ in range(5):
         assert endpoint.runsync({})["status"] == "COMPLETED"
     assert endpoint.get(f"/status/{job}").json["status"] == "IN_PROGRESS"
-    assert endpoint.wait(job)["status"] == "COMPLETED"
+    endpoint.post(f"/cancel/{job}")
+    assert endpoint.wait(job)["status"] == "CANCELLED"
 
 
 def test_a_cancel_reaches_a_coroutine_and_no_other(serve):
@@ -107,10 +108,12 @@ def test_a_cancel_ends_a_stream(serve, form):
 
 def test_coroutines_run_at_once(serve):
     endpoint = serve("coroutine")
-    jobs = [endpoint.run({"do": "wait", "s": 2.0}) for _ in range(10)]
+    jobs = [endpoint.run({"do": "wait", "s": 600}) for _ in range(10)]
     until(lambda: all(endpoint.get(f"/status/{job}").json.get("output") == "waiting" for job in jobs) or None,
           what="ten handlers at work at the same time")
-    assert all(endpoint.wait(job)["status"] == "COMPLETED" for job in jobs)
+    for job in jobs:
+        endpoint.post(f"/cancel/{job}")
+    assert all(endpoint.wait(job)["status"] == "CANCELLED" for job in jobs)
 
 
 def test_a_segfault_leaves_both_stacks(serve):

@@ -12,14 +12,14 @@ ZOO = str(Path(__file__).with_name("zoo.py"))
 RETURNED = {
     "text": "hi", "number": 3, "none": None, "true": True, "false": False, "list": [1, "a"], "tuple": [1, 2], "dict": {"a": 1},
     "nested": {"output": {"a": 1}, "status": "x"}, "error-empty": {"x": 1}, "unicode": "\u00e9\u2603\U0001f600",
-    "int": 10**30, "wide": [{"i": i} for i in range(2000)],
+    "scalars": {"a": [1, 2.5, True]}, "int": 10**30, "wide": [{"i": i} for i in range(2000)],
 }
 NAMED = {
     "set": "output.a[1] is a set", "bytes": "output is a bytes", "nan": "output.s[1] is NaN", "infinity": "output is -Infinity",
     "circle": "output.in[0] contains itself", "deep": "nested more than 512 levels", "deep-600": "nested more than 512 levels",
     "surrogate": "output.t is text with half a character", "surrogate-key": "half a character", "digits": "output.n is an integer",
     "tuple-key": "output.m has a key that is a tuple", "object": "output.o is an object", "error-set": "error.e is a set",
-    "nan-key": "output has the key nan",
+    "nan-scalar": "output[0] is NaN", "complex": "output is a Scalar", "nan-key": "output has the key nan",
 }
 
 

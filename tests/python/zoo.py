@@ -29,6 +29,18 @@ class Base(BaseException):
     pass
 
 
+class Scalar:
+    """As numpy's and torch's are."""
+
+    shape = ()
+
+    def __init__(self, number):
+        self.number = number
+
+    def item(self):
+        return self.number
+
+
 def circle():
     value = {"in": []}
     value["in"].append(value)
@@ -60,7 +72,8 @@ VALUES = {
     "infinity": lambda: -float("inf"), "circle": circle, "deep": lambda: {"d": deep(5000)}, "deep-600": lambda: deep(600),
     "surrogate": lambda: {"t": "a\ud800"}, "surrogate-key": lambda: {"\ud800": 1}, "digits": lambda: {"n": 10**5000},
     "tuple-key": lambda: {"m": {(1, 2): 3}}, "object": lambda: {"o": object()}, "error-set": lambda: {"error": {"e": {1}}},
-    "large": lambda: "x" * (21 << 20), "nan-key": lambda: {float("nan"): 1},
+    "scalars": lambda: {"a": [Scalar(1), Scalar(2.5), Scalar(True)]}, "nan-scalar": lambda: [Scalar(float("nan"))],
+    "complex": lambda: Scalar(1j), "large": lambda: "x" * (21 << 20), "nan-key": lambda: {float("nan"): 1},
     "generator": lambda: (x for x in range(3)), "exception": lambda: raised(ValueError("bo\u00f6m")),
     "odd": lambda: raised(Odd()), "odd-kind": lambda: raised(OddKind("odd")), "base": lambda: raised(Base("base")), "exit": lambda: sys.exit(3),
     "interrupt": lambda: raised(KeyboardInterrupt()), "surrogate-exception": lambda: raised(ValueError("x\udc80")),
