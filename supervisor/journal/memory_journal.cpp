@@ -90,7 +90,7 @@ void MemoryJournal::finish(const Job& job, const Outcome& outcome, Written writt
   if (outcome.status == Status::Completed) kept.input = {};
   std::int64_t finished_ms = outcome.finished_ms != 0 ? outcome.finished_ms : options_.wall_ms();
   record->expires_ms = finished_ms + (job.sync ? options_.sync_retention : options_.retention).count();
-  std::size_t bytes = kept.input.size() + outcome.output.size() + outcome.error.size();
+  std::size_t bytes = kept.input.size() + outcome.output.size() + outcome.error.size() + kRecordBytes;
   record->bytes += bytes;
   bytes_ += bytes;
   written({});
@@ -111,7 +111,7 @@ void MemoryJournal::chunk(const Job& job, RunNumber run, std::uint32_t number, P
   if (number > kMaxChunks) return written(Fault::OutOfRange);
   std::size_t bytes = chunk.size();
   trim(bytes);
-  if (options_.max_bytes != 0 && bytes_ + bytes > options_.max_bytes) return written(Fault::SizeLimit);
+  if (options_.max_bytes_in_memory != 0 && bytes_ + bytes > options_.max_bytes_in_memory) return written(Fault::SizeLimit);
   if (record->chunks.try_emplace(number, std::move(chunk)).second) {
     record->bytes += bytes;
     bytes_ += bytes;
@@ -198,7 +198,7 @@ void MemoryJournal::unlist(const std::string& id, const Record& record) {
 void MemoryJournal::trim(std::size_t room) {
   std::int64_t now = options_.wall_ms();
   while (!expiry_.empty() &&
-         (expiry_.begin()->first <= now || (options_.max_bytes != 0 && bytes_ + room > options_.max_bytes))) {
+         (expiry_.begin()->first <= now || (options_.max_bytes_in_memory != 0 && bytes_ + room > options_.max_bytes_in_memory))) {
     erase(records_.find(*expiry_.begin()->second));
   }
 }

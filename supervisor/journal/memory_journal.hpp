@@ -15,10 +15,13 @@
 namespace bulkhead::journal {
 
 /// Durability::Memory: every write completes at once, inside the call, and nothing outlives the process. Finished jobs and
-/// streamed chunks are remembered as on the disk, within Options::max_bytes: beyond it the finished jobs that would expire
-/// first are forgotten early. Checkpoints and progress are not kept: only a restart would ask for them.
+/// streamed chunks are remembered as on the disk, within Options::max_bytes_in_memory: beyond it the finished jobs that
+/// would expire first are forgotten early. Checkpoints and progress are not kept: only a restart would ask for them.
 class MemoryJournal final : public Store {
  public:
+  /// What a remembered job takes beside its payloads, about: measured as 1.2 KB of resident memory a job.
+  static constexpr std::size_t kRecordBytes = 1'200;
+
   explicit MemoryJournal(Options options);
 
   void accept(const Job& job, Written written) override;

@@ -33,8 +33,10 @@ struct Options {
   milliseconds sync_retention{60'000};  ///< the same, of a job that came by runsync
 
   /// Bytes of jobs and results in the file beyond which new jobs are refused (Fault::SizeLimit); 0: no limit. What is
-  /// known of accepted jobs is still written. With Durability::Memory: of remembered results; the oldest are forgotten.
+  /// known of accepted jobs is still written.
   std::uint64_t max_bytes = std::uint64_t{8} << 30;
+  /// The same of Durability::Memory: bytes of remembered jobs and results; beyond them the oldest are forgotten.
+  std::uint64_t max_bytes_in_memory = std::uint64_t{512} << 20;
   /// Writes, and bytes of payloads in them, that may wait for the disk before new jobs are refused (Fault::QueueFull).
   std::size_t max_backlog = 65'536;
   std::size_t max_backlog_bytes = std::size_t{256} << 20;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "supervisor/journal/error.hpp"
+#include "supervisor/journal/memory_journal.hpp"
 #include "tests/journal/harness.hpp"
 
 namespace bulkhead::journal::testing {
@@ -394,7 +395,7 @@ TEST_P(Port, RunNumbersNeverComeBack) {
 TEST(MemoryJournal, ForgetsTheOldestResultsWhenThereIsNoRoom) {
   Options options;
   options.durability = Durability::Memory;
-  options.max_bytes = 10'000;
+  options.max_bytes_in_memory = 10 * (1'000 + MemoryJournal::kRecordBytes);
   Session journal(std::move(options));
   for (int i = 0; i < 20; ++i) {
     Job job = make_job(std::to_string(i));
@@ -409,8 +410,8 @@ TEST(MemoryJournal, ForgetsTheOldestResultsWhenThereIsNoRoom) {
   Job job = make_job("streams");
   journal.accept(job);
   journal.start(job, 1);
-  EXPECT_FALSE(journal.chunk(job, 1, 1, std::string(9'000, 'x')));
-  EXPECT_EQ(journal.chunk(job, 1, 2, std::string(9'000, 'x')), std::errc::no_space_on_device);
+  EXPECT_FALSE(journal.chunk(job, 1, 1, std::string(12'000, 'x')));
+  EXPECT_EQ(journal.chunk(job, 1, 2, std::string(12'000, 'x')), std::errc::no_space_on_device);
 }
 
 }  // namespace
