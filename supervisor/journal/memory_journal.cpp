@@ -111,7 +111,8 @@ void MemoryJournal::chunk(const Job& job, RunNumber run, std::uint32_t number, P
   if (number > kMaxChunks) return written(Fault::OutOfRange);
   std::size_t bytes = chunk.size();
   trim(bytes);
-  if (options_.max_bytes_in_memory != 0 && bytes_ + bytes > options_.max_bytes_in_memory) return written(Fault::SizeLimit);
+  if (options_.max_bytes_in_memory != 0 && bytes_ + bytes > options_.max_bytes_in_memory)
+    return written(Fault::SizeLimit);
   if (record->chunks.try_emplace(number, std::move(chunk)).second) {
     record->bytes += bytes;
     bytes_ += bytes;
@@ -197,8 +198,8 @@ void MemoryJournal::unlist(const std::string& id, const Record& record) {
 
 void MemoryJournal::trim(std::size_t room) {
   std::int64_t now = options_.wall_ms();
-  while (!expiry_.empty() &&
-         (expiry_.begin()->first <= now || (options_.max_bytes_in_memory != 0 && bytes_ + room > options_.max_bytes_in_memory))) {
+  while (!expiry_.empty() && (expiry_.begin()->first <= now ||
+                              (options_.max_bytes_in_memory != 0 && bytes_ + room > options_.max_bytes_in_memory))) {
     erase(records_.find(*expiry_.begin()->second));
   }
 }
