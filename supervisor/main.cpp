@@ -86,7 +86,8 @@ int supervise_test(config::Config config, Supervisor::Reread reread, observe::Lo
 }
 
 int supervise(config::Config config, const config::Environment& environment, Supervisor::Reread reread) {
-  static constexpr observe::Format kFormats[] = {observe::Format::Text, observe::Format::Json, observe::Format::RunPod};
+  static constexpr observe::Format kFormats[] = {observe::Format::Text, observe::Format::Json, observe::Format::Journal,
+                                                 observe::Format::RunPod};
   observe::Log log(static_cast<observe::Severity>(config.log_level), kFormats[static_cast<int>(config.log_format)]);
   if (config.subcommand == config::Subcommand::Serve)
     return Supervisor(std::move(config), std::move(reread), FromClients{}, log).run();

@@ -27,7 +27,7 @@ enum class Subcommand : std::uint8_t { Run, Serve };
 enum class Durability : std::uint8_t { Full, Relaxed, Memory };
 
 enum class LogLevel : std::uint8_t { Trace, Debug, Info, Warning, Error };
-enum class LogFormat : std::uint8_t { Text, Json, RunPod };
+enum class LogFormat : std::uint8_t { Text, Json, Journal, RunPod };
 
 /// Whether `run` and `serve` put an init above the supervisor.
 enum class Init : std::uint8_t { Always, Never };

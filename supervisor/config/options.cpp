@@ -75,6 +75,7 @@ constexpr std::array kLogLevels{Word<LogLevel>{"trace", LogLevel::Trace}, Word<L
                                 Word<LogLevel>{"info", LogLevel::Info}, Word<LogLevel>{"warning", LogLevel::Warning},
                                 Word<LogLevel>{"error", LogLevel::Error}};
 constexpr std::array kLogFormats{Word<LogFormat>{"text", LogFormat::Text}, Word<LogFormat>{"json", LogFormat::Json},
+                                 Word<LogFormat>{"journal", LogFormat::Journal},
                                  Word<LogFormat>{"runpod", LogFormat::RunPod}};
 constexpr std::array kInits{Word<Init>{"always", Init::Always}, Word<Init>{"never", Init::Never}};
 
@@ -376,9 +377,9 @@ const std::array kOptions{
            .help = "trace, debug, info, warning or error",
            BULKHEAD_WORD(log_level, kLogLevels)},
     Option{.name = "log-format",
-           .value = "text|json|runpod",
+           .value = "text|json|journal|runpod",
            .group = Group::Talk,
-           .help = "for people or for programs",
+           .help = "for people, programs, systemd's journal (its default there) or RunPod",
            BULKHEAD_WORD(log_format, kLogFormats)},
 };
 

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -285,6 +286,15 @@ std::optional<Given> platform_default(std::string_view option, const Environment
   return {};
 }
 
+/// Standard error is systemd's journal (systemd.exec(5)): lines have fields there.
+std::optional<Given> journal_format(const Environment& environment) {
+  auto found = environment.find("JOURNAL_STREAM");
+  struct stat status {};
+  if (found == environment.end() || fstat(STDERR_FILENO, &status) != 0) return {};
+  if (found->second != std::to_string(status.st_dev) + ":" + std::to_string(status.st_ino)) return {};
+  return Given{{"journal"}, "JOURNAL_STREAM", kBadConfig};
+}
+
 /// BULKHEAD_* variables that nothing reads: most likely mistyped.
 std::string strange_variables(const Environment& environment) {
   std::string text;
@@ -293,6 +303,7 @@ std::string strange_variables(const Environment& environment) {
     if (!name.starts_with("BULKHEAD_")) break;
     // Two are read by the commands that speak to an endpoint.
     bool known = name == "BULKHEAD_CONFIG" || name == "BULKHEAD_URL" || name == "BULKHEAD_API_KEY" ||
+                 name == "BULKHEAD_JOURNAL_SOCKET" ||
                  std::any_of(options().begin(), options().end(),
                              [&](const Option& option) { return option.variable() == name; });
     if (!known) text += "note: " + name + " is set, and no option reads it\n";
@@ -369,6 +380,7 @@ std::variant<Config, Exit> parse(int argc, const char* const* argv, const Enviro
     auto given = find(option, line, environment, file);
     if (!given && option.name == "state-dir") given = default_state_dir(environment);
     if (!given && line.subcommand == Subcommand::Run) given = platform_default(option.name, environment);
+    if (!given && option.name == "log-format") given = journal_format(environment);
     if (!given && option.name == "listen") given = inherited_sockets(environment);
     if (!given && option.name == "state-dir" && !line.check) {
       return Exit{kBadConfig, "bulkhead: no place to keep state: HOME is not set either; give --state-dir DIR\n"};

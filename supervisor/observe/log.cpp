@@ -1,3 +1,6 @@
+// A line is put together here, in the format asked for, and handed to spdlog's thread, which alone waits for standard
+// error or for the journal. Nothing is formatted there any more.
+
 #include "supervisor/observe/log.hpp"
 
 #include <chrono>
@@ -9,6 +12,8 @@
 #include <spdlog/async.h>
 #include <spdlog/async_logger.h>
 #include <spdlog/sinks/stdout_sinks.h>
+
+#include "supervisor/observe/journal_sink.hpp"
 
 namespace bulkhead::observe {
 namespace {
@@ -81,12 +86,21 @@ void append_platform_line(std::string& out, std::string_view level, std::string_
   out += '}';
 }
 
+void append_entry(std::string& out, Severity severity, std::string_view text, std::string_view kind) {
+  constexpr std::string_view kPriorities[] = {"7", "7", "6", "4", "3"};  // syslog's: debug, info, warning, error
+  append_journal_field(out, "MESSAGE", text.empty() ? std::string_view(" ") : text);
+  append_journal_field(out, "PRIORITY", kPriorities[static_cast<int>(severity)]);
+  append_journal_field(out, "MESSAGE_ID", kind);
+  append_journal_field(out, "SYSLOG_IDENTIFIER", "bulkhead");
+}
+
 }  // namespace
 
 Log::Log(Severity threshold, Format format) : threshold_(threshold), format_(format) {
   thread_ = std::make_shared<spdlog::details::thread_pool>(kQueuedLines, 1);
-  logger_ = std::make_shared<spdlog::async_logger>("bulkhead", std::make_shared<spdlog::sinks::stderr_sink_mt>(),
-                                                   thread_, spdlog::async_overflow_policy::overrun_oldest);
+  auto sink = format == Format::Journal ? journal_sink() : std::make_shared<spdlog::sinks::stderr_sink_mt>();
+  logger_ = std::make_shared<spdlog::async_logger>("bulkhead", std::move(sink), thread_,
+                                                   spdlog::async_overflow_policy::overrun_oldest);
   logger_->set_pattern("%v");
   logger_->set_level(spdlog::level::trace);
   logger_->flush_on(spdlog::level::trace);
@@ -107,10 +121,15 @@ void Log::write(Severity severity, std::string_view text, std::string_view job_i
   if (wants(severity)) emit(severity, text, job_id, worker_id, {});
 }
 
-void Log::raw(std::string_view line) { logger_->log(spdlog::level::err, line); }
+void Log::raw(std::string_view line) {
+  std::string out;
+  if (format_ == Format::Journal) append_entry(out, Severity::Info, line, kMessageOfState);
+  logger_->log(spdlog::level::err, out.empty() ? line : std::string_view(out));
+}
 
 void Log::child(const LogLine& line, const Job* job) {
-  auto severity = line.stream == "log" ? static_cast<Severity>(line.level) : Severity::Info;
+  bool has_level = line.stream == "log" || line.stream == "pool";  // what is merely printed has none
+  auto severity = has_level ? static_cast<Severity>(line.level) : Severity::Info;
   if (wants(severity)) emit(severity, line.text, job ? std::string_view(job->id) : "", line.worker_id, line.stream);
 }
 
@@ -119,7 +138,15 @@ void Log::emit(Severity severity, std::string_view text, std::string_view job_id
   auto [level, name] = kLevels[static_cast<int>(severity)];
   std::string out;
   out.reserve(text.size() + 128);
-  if (format_ == Format::RunPod) {
+  if (format_ == Format::Journal) {
+    append_entry(out, severity, text,
+                 stream.empty()     ? kMessageOfSupervisor
+                 : stream == "pool" ? kMessageOfPool
+                                    : kMessageOfHandler);
+    append_journal_field(out, "JOB_ID", job_id);
+    append_journal_field(out, "WORKER_ID", worker_id);
+    append_journal_field(out, "STREAM", stream);
+  } else if (format_ == Format::RunPod) {
     append_platform_line(out, name, text, job_id);
   } else if (format_ == Format::Json) {
     out += "{\"time\":\"";

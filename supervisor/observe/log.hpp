@@ -24,7 +24,8 @@ enum class Severity : std::uint8_t { Trace, Debug, Info, Warn, Error };
 enum class Format : std::uint8_t {
   Text,
   Json,
-  RunPod,  ///< {"requestId", "message", "level"}, as the platform shows them by job
+  Journal,  ///< entries of systemd's journal, with fields for job, process and kind of line
+  RunPod,   ///< {"requestId", "message", "level"}, as the platform shows them by job
 };
 
 class Log {

@@ -191,7 +191,22 @@ def test_socket_activation(machine):
     machine("systemctl", "stop", "bulkhead.socket", "bulkhead")
 
 
+def test_the_journal_has_fields(machine):
+    machine("systemctl", "start", "bulkhead")
+    job = machine.ask("/run", {"input": {"do": "flood", "lines": 5}})["id"]
+    until(lambda: machine.ask(f"/status/{job}")["status"] not in ("IN_QUEUE", "IN_PROGRESS"), 60, "its end")
+
+    def entries():
+        text = machine("journalctl", "--no-pager", "-o", "json", f"JOB_ID={job}").stdout
+        return [json.loads(line) for line in text.splitlines()]
+    until(entries, 60, "the job's lines")
+    assert all(entry["WORKER_ID"].startswith("w") and entry["STREAM"] and entry["MESSAGE_ID"] for entry in entries())
+    machine("systemctl", "kill", "--kill-whom=main", "--signal=SIGUSR1", "bulkhead")
+    until(lambda: '{"event":"state"' in machine.journal(), 60, "the state")
+
+
 def test_wrong_settings_are_not_tried_again(machine):
+    machine("systemctl", "stop", "bulkhead")
     machine.write(machine.settings, "workers = 0\n")
     assert machine("systemctl", "start", "bulkhead", check=False).returncode != 0
     assert machine.show("ExecMainStatus") == "78" and machine.show("NRestarts") == "0"

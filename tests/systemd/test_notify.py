@@ -127,6 +127,44 @@ def test_another_s_watchdog_is_not_fed(tmp_path):
         assert manager.count("WATCHDOG") == 0
 
 
+def test_the_journal_s_entries(tmp_path):
+    """As they are sent: one field a line, several lines with their length before them."""
+    address = str(tmp_path / "journal")
+    journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    journal.bind(address)
+    journal.settimeout(60)
+    entries = []
+
+    def read_until(found):
+        while not any(found(entry) for entry in entries):
+            entry, text = {}, journal.recv(1 << 20)
+            while text:
+                line, text = text.split(b"\n", 1)
+                name, equals, value = line.partition(b"=")
+                if not equals:
+                    size = int.from_bytes(text[:8], "little")
+                    value, text = text[8:8 + size], text[9 + size:]
+                entry[name.decode()] = value.decode()
+            entries.append(entry)
+        return next(entry for entry in entries if found(entry))
+
+    door = tmp_path / "door"
+    argv = [BULKHEAD, "serve", "--listen", f"unix:{door}", "--state-dir", str(tmp_path / "state"), "--log-format", "journal",
+            "--init", "never", "--", *ZOO, "--setup", "exit3"]
+    process = subprocess.Popen(argv, env={**os.environ, "BULKHEAD_JOURNAL_SOCKET": address}, stderr=subprocess.DEVNULL)
+    try:
+        own = read_until(lambda entry: entry["MESSAGE"].startswith("listening on"))
+        assert own["PRIORITY"] == "6" and own["SYSLOG_IDENTIFIER"] == "bulkhead" and "WORKER_ID" not in own
+        pool = read_until(lambda entry: "set-up failed" in entry["MESSAGE"])
+        assert pool["PRIORITY"] == "4" and pool["WORKER_ID"].startswith("w0.") and "\n" in pool["MESSAGE"]
+        assert pool["MESSAGE_ID"] != own["MESSAGE_ID"]
+        assert process.wait(60) == 69
+    finally:
+        process.kill()
+        process.wait()
+        journal.close()
+
+
 def test_handlers_do_not_speak_for_the_service(tmp_path):
     address = str(tmp_path / "notify")
     command = ["sh", "-c", 'echo "socket=[$NOTIFY_SOCKET] watchdog=[$WATCHDOG_USEC] fds=[$LISTEN_FDS]"; exec "$@"', "sh", *ZOO]
