@@ -97,6 +97,7 @@ struct Supervisor::Parts {
   void webhook_notice(const WebhookNotice& notice);
   void platform_notice(const RunPodNotice& notice);
   void pool_health(const std::string& reason, bool never_ready);
+  void give_up(int code);
   HealthView health() const;
   ServiceReport::View service_view() const;
   double random() { return std::uniform_real_distribution<double>()(random_); }
@@ -220,6 +221,10 @@ void Supervisor::Parts::start_source() {
   }
   if (platform_) {
     log_.info("taking jobs from " + platform_->host() + " as worker " + platform_->platform().worker_id);
+    if (auto unfit = judge_fitness(platform_->platform().fitness)) {
+      log_.error("this machine is not fit to take jobs: " + unfit->reason);
+      return platform_->unhealthy(unfit->check, unfit->reason, [this] { give_up(config::kBroken); });
+    }
     return platform_->start();
   }
   test_ = std::make_unique<TestInput>(std::get<TestJob>(std::move(from_)), stdout, [this](int code) {
@@ -435,15 +440,20 @@ void Supervisor::Parts::pool_health(const std::string& reason, bool never_ready)
   if (reason.empty()) return log_.info("children become ready again");
   log_.error(reason);
   auto told = [this, never_ready] {
-    if (!never_ready || phase_ != Ending::No) return;
-    phase_ = Ending::Closing;
-    dispatcher_.drain();
-    if (platform_) dispatcher_.stop_all();
-    exit_code_ = config::kNeverReady;
-    pool_->stop(milliseconds(0), [this] { end(exit_code_); });
+    if (never_ready) give_up(config::kNeverReady);
   };
   if (platform_) return platform_->unhealthy("handler", reason, told);
   told();
+}
+
+/// There is nothing to run jobs with: the end, without any grace.
+void Supervisor::Parts::give_up(int code) {
+  if (phase_ != Ending::No) return;
+  phase_ = Ending::Closing;
+  dispatcher_.drain();
+  if (platform_) dispatcher_.stop_all();
+  exit_code_ = code;
+  pool_->stop(milliseconds(0), [this] { end(exit_code_); });
 }
 
 std::string Supervisor::Parts::state() const {

@@ -41,13 +41,32 @@ void set_ping_interval(RunPodSettings& settings, const std::string& text) {
                                   std::to_string(settings.ping_interval.count()) + " ms");
 }
 
+void set_number(RunPodSettings& settings, const EnvironmentVariables& environment, std::string_view name,
+                double& number) {
+  std::string text = value_of(environment, name);
+  if (text.empty()) return;
+  double given = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), given);
+  if (error == std::errc{} && end == text.data() + text.size() && given >= 0 && given <= 1e9)
+    number = given;
+  else
+    settings.remarks.emplace_back(std::string(name) + " is not a number, and is not honoured");
+}
+
+void set_fitness(RunPodSettings& settings, const EnvironmentVariables& environment) {
+  std::string skip = value_of(environment, "RUNPOD_SKIP_AUTO_SYSTEM_CHECKS");
+  std::transform(skip.begin(), skip.end(), skip.begin(),
+                 [](char c) { return static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c); });
+  settings.fitness.checked = skip != "true";
+  set_number(settings, environment, "RUNPOD_MIN_MEMORY_GB", settings.fitness.memory_gb);
+  set_number(settings, environment, "RUNPOD_MIN_DISK_PERCENT", settings.fitness.disk_percent);
+}
+
 /// Variables of the official worker that mean something else here, or nothing.
 void remark_unsupported(RunPodSettings& settings, const EnvironmentVariables& environment) {
   static constexpr std::pair<std::string_view, std::string_view> kUnsupported[] = {
       {"RUNPOD_REALTIME_PORT", "no realtime server is started; `bulkhead serve` answers requests over HTTP"},
       {"RUNPOD_REALTIME_CONCURRENCY", "no realtime server is started"},
-      {"RUNPOD_MIN_MEMORY_GB", "memory is not checked at start"},
-      {"RUNPOD_MIN_DISK_PERCENT", "disk space is not checked at start"},
       {"RUNPOD_NETWORK_CHECK_TIMEOUT", "the network is not checked at start"},
       {"RUNPOD_MIN_CUDA_VERSION", "CUDA is not checked at start"},
       {"RUNPOD_GPU_TEST_TIMEOUT", "the GPU is not tested at start"},
@@ -93,6 +112,7 @@ std::variant<RunPodSettings, NotOnRunPod, std::string> runpod_settings(const Env
   if (settings.ping.empty())
     settings.remarks.emplace_back("RUNPOD_WEBHOOK_PING is not set: the platform is sent no pings");
   set_ping_interval(settings, value_of(environment, "RUNPOD_PING_INTERVAL"));
+  set_fitness(settings, environment);
   remark_unsupported(settings, environment);
   return settings;
 }

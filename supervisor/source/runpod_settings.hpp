@@ -10,6 +10,8 @@
 #include <variant>
 #include <vector>
 
+#include "supervisor/source/runpod_fitness.hpp"
+
 namespace bulkhead {
 
 struct RunPodSettings {
@@ -22,6 +24,7 @@ struct RunPodSettings {
   std::string worker_id;
   std::chrono::milliseconds ping_interval{10'000};
   std::string integration;  ///< RUNPOD_UA_INTEGRATION, a word for the User-Agent
+  RunPodFitness fitness;
   /// What is set and not honoured, or not as it was meant: for the operator.
   std::vector<std::string> remarks;
 

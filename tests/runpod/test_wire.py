@@ -169,6 +169,20 @@ def test_what_is_set_and_not_supported_is_named(tmp_path, platform):
         platform.wait_calls("ping")
 
 
+@pytest.mark.parametrize("limit, check", [({"RUNPOD_MIN_MEMORY_GB": "1000000"}, "_memory_check"),
+                                          ({"RUNPOD_MIN_MEMORY_GB": "0", "RUNPOD_MIN_DISK_PERCENT": "100.5"}, "_disk_check")])
+def test_a_machine_that_is_not_fit_says_so_and_takes_nothing(tmp_path, platform, limit, check):
+    with Worker(platform, ECHO, state=tmp_path / "state", env={"RUNPOD_SKIP_AUTO_SYSTEM_CHECKS": "", **limit}) as worker:
+        assert worker.wait() == 71
+        (report,) = [call for call in platform.of("ping") if call.query.get("status") == "unhealthy"]
+        assert report.query["check"] == check and "Insufficient" in report.query["reason"]
+        assert worker.with_text("RUNPOD_SKIP_AUTO_SYSTEM_CHECKS=true skips this check")
+        assert not platform.of("take")
+    platform.add({"id": "a", "input": 1})
+    with Worker(platform, ECHO, state=tmp_path / "state", env=limit):  # skipped
+        platform.wait_done("a")
+
+
 def test_without_a_place_for_results_nothing_starts(tmp_path, platform):
     with Worker(platform, ECHO, state=tmp_path / "state", env={"RUNPOD_WEBHOOK_POST_OUTPUT": ""}) as worker:
         assert worker.wait() == 78

@@ -47,6 +47,24 @@ TEST(RunPodSettings, AreReadFromTheEnvironment) {
   EXPECT_EQ(settings(environment).integration, "aX:y");
 }
 
+TEST(RunPodSettings, OfFitness) {
+  auto environment = variables();
+  auto fitness = settings(environment).fitness;
+  EXPECT_TRUE(fitness.checked);
+  EXPECT_EQ(fitness.memory_gb, 4);
+  EXPECT_EQ(fitness.disk_percent, 10);
+  environment["RUNPOD_SKIP_AUTO_SYSTEM_CHECKS"] = "True";
+  environment["RUNPOD_MIN_MEMORY_GB"] = "0.5";
+  environment["RUNPOD_MIN_DISK_PERCENT"] = "much";
+  fitness = settings(environment).fitness;
+  EXPECT_FALSE(fitness.checked);
+  EXPECT_EQ(fitness.memory_gb, 0.5);
+  EXPECT_EQ(fitness.disk_percent, 10);
+  EXPECT_EQ(settings(environment).remarks.size(), 1U);
+  EXPECT_FALSE(judge_fitness(fitness));
+  EXPECT_FALSE(judge_fitness({.memory_gb = 0, .disk_percent = 0}));
+}
+
 TEST(RunPodSettings, WhatCannotWorkIsNamedWithoutItsValue) {
   for (auto [name, value, says] : {std::tuple("RUNPOD_WEBHOOK_POST_OUTPUT", "", "results would have nowhere to go"),
                                    std::tuple("RUNPOD_WEBHOOK_GET_JOB", "ftp://hush/", "http:// or https://"),
