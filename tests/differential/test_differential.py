@@ -1,23 +1,28 @@
-"""Every row of the table, run by the official SDK and by `bulkhead serve`: what is sent is equal, the short list aside.
+"""Every row of the table, run by the official SDK and by Bulkhead: what is sent is equal, the short list aside.
 
 The official side is held to the table, too: an SDK that behaves otherwise than written there is noticed. Bulkhead runs the
-rows twice: by a Python that has the official package, and by one that has not, where its own small module stands in.
+rows in three ways: under `bulkhead serve` by a Python that has the official package, and by one that has not, where its own
+small module stands in; and as a worker of RunPod's platform, where the very bodies it posts are compared.
 """
 
 import json
 import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from endpoint import SOURCE, Endpoint, until
+from capture_platform import Platform
+from endpoint import BULKHEAD, SOURCE, Endpoint, until
 from official import FLAGS, Official
 from rows import ROWS, Broke, Ends, Fails, Raised, matches
 
 VENV = SOURCE / "tests" / "clients" / ".venv"
 HANDLERS = str(Path(__file__).parent / "handlers.py")
-PYTHONS = {"with the official package": str(VENV / "bin" / "python"), "without it": sys.executable}
+OFFICIAL = str(VENV / "bin" / "python")
+PYTHONS = {"served": OFFICIAL, "served without the package": sys.executable, "on RunPod": OFFICIAL}
 RECORD = {"error_type", "error_message", "error_traceback", "hostname", "worker_id", "runpod_version"}
 
 
@@ -28,10 +33,9 @@ def by_row(rows):
     return pytest.mark.parametrize("row", rows, ids=lambda row: row.name)
 
 
-def by_row_and_python(rows):
-    cases = [(row, python) for python in PYTHONS for row in rows
-             if python == "with the official package" or row.form not in NEED_THE_PACKAGE]
-    return pytest.mark.parametrize("row, python", cases, ids=[f"{row.name}, {python}" for row, python in cases])
+def by_row_and_way(rows):
+    cases = [(row, way) for way in PYTHONS for row in rows if PYTHONS[way] == OFFICIAL or row.form not in NEED_THE_PACKAGE]
+    return pytest.mark.parametrize("row, way", cases, ids=[f"{row.name}, {way}" for row, way in cases])
 
 
 # ---- results, made comparable ------------------------------------------------------------------------------------------
@@ -90,7 +94,7 @@ def sent(outcome, chunks, progress):
 @pytest.fixture(scope="module")
 def official(tmp_path_factory):
     assert (VENV / "made-from").is_file(), "the official package is not installed: script/bootstrap test installs it"
-    with Official(PYTHONS["with the official package"], tmp_path_factory.mktemp("official")) as official:
+    with Official(OFFICIAL, tmp_path_factory.mktemp("official")) as official:
         yield official
 
 
@@ -109,21 +113,36 @@ def test_the_official_sdk_does_what_the_table_says(official, row):
 
 
 class Ours:
-    """What clients of `bulkhead serve` see of all rows of one form, run one after another by one Python."""
+    """What is seen of all rows of one form, run one after another by one supervisor."""
 
     def __init__(self, form, python, scratch):
+        self.scratch = scratch
         self.rows = [row for row in ROWS if row.form == form]
         self.log = scratch / "runs"
-        command = [python, HANDLERS, form, str(self.log), *FLAGS.get(form, [])]
-        self.seen = []
-        with Endpoint(command, "--durability", "memory", state=scratch / "state", ready=False,
-                      env={"PYTHONDONTWRITEBYTECODE": "1"}) as endpoint:
-            for number, row in enumerate(self.rows):
-                self.seen.append(self.run(endpoint, row, str(scratch / f"release-{number}")))
-            endpoint.runsync({"row": "marker"})
+        self.command = [python, HANDLERS, form, str(self.log), *FLAGS.get(form, [])]
+        self.seen = self.run_all()
         pids = [line.split("\t")[1] for line in self.log.read_text().splitlines()]
-        assert len(pids) == len(self.rows) + 1, "each job is run once"
+        assert len(pids) == len(self.rows) + 1, "each job is run once, and then a marker"
         self.refreshed = [pid != later for pid, later in zip(pids, pids[1:])]
+
+    def release(self, number):
+        return str(self.scratch / f"release-{number}")
+
+    def of(self, row):
+        """The result, the chunks, the progress, and whether a fresh process came after it."""
+        number = self.rows.index(row)
+        return (*self.seen[number], self.refreshed[number])
+
+
+class Served(Ours):
+    """By clients of `bulkhead serve`."""
+
+    def run_all(self):
+        with Endpoint(self.command, "--durability", "memory", state=self.scratch / "state", ready=False,
+                      env={"PYTHONDONTWRITEBYTECODE": "1"}) as endpoint:
+            seen = [self.run(endpoint, row, self.release(number)) for number, row in enumerate(self.rows)]
+            endpoint.runsync({"row": "marker"})
+        return seen
 
     @staticmethod
     def run(endpoint, row, release):
@@ -139,36 +158,63 @@ class Ours:
         assert (final["status"] == "FAILED") == ("error" in final) and final["status"] in ("FAILED", "COMPLETED")
         return final, [chunk["output"] for chunk in polled["stream"]], progress
 
-    def of(self, row):
-        number = self.rows.index(row)
-        return (*self.seen[number], self.refreshed[number])
+
+class OnRunPod(Ours):
+    """By RunPod's platform, of which `bulkhead run` is a worker."""
+
+    def run_all(self):
+        env = {name: value for name, value in os.environ.items() if not name.startswith(("RUNPOD_", "BULKHEAD_"))}
+        with Platform() as platform, open(self.scratch / "log", "w") as log:
+            worker = subprocess.Popen(
+                [BULKHEAD, "run", "--runpod-stop-pod", "--durability", "memory", "--state-dir", str(self.scratch / "state"), "--",
+                 *self.command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.scratch, start_new_session=True,
+                env={**env, **platform.environment(), "HOME": str(self.scratch), "PYTHONDONTWRITEBYTECODE": "1"})
+            try:
+                seen = [self.run(platform, f"row-{number}", row, self.release(number)) for number, row in enumerate(self.rows)]
+                platform.add({"id": "marker", "input": {"row": "marker"}})
+                platform.wait_done("marker")
+            finally:
+                os.killpg(worker.pid, signal.SIGKILL)
+                worker.wait()
+        return seen
+
+    @staticmethod
+    def run(platform, job, row, release):
+        platform.add({"id": job, "input": row.job_input(release), **row.extra})
+        if row.progress:
+            until(lambda: platform.progress[job], 60, "the progress")
+            Path(release).touch()
+        platform.wait_done(job)
+        return platform.result(job), platform.chunks[job], platform.progress[job]
 
 
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory):
     known = {}
 
-    def of(row, python):
-        if (row.form, python) not in known:
-            known[row.form, python] = None  # tried once: what fails, fails all its rows
-            known[row.form, python] = Ours(row.form, PYTHONS[python], tmp_path_factory.mktemp("ours"))
-        assert known[row.form, python], "see the first row of this form"
-        return known[row.form, python].of(row)
+    def of(row, way):
+        if (row.form, way) not in known:
+            known[row.form, way] = None  # tried once: what fails, fails all its rows
+            kind = OnRunPod if way == "on RunPod" else Served
+            known[row.form, way] = kind(row.form, PYTHONS[way], tmp_path_factory.mktemp("ours"))
+        assert known[row.form, way], "see the first row of this form"
+        return known[row.form, way].of(row)
 
     return of
 
 
-@by_row_and_python([row for row in ROWS if not row.better])
-def test_equal(official, ours, row, python):
-    body, chunks, progress, refreshed = ours(row, python)
+@by_row_and_way([row for row in ROWS if not row.better])
+def test_equal(official, ours, row, way):
+    body, chunks, progress, refreshed = ours(row, way)
+    assert way != "on RunPod" or refreshed == bool(body.get("stopPod"))
     assert sent(result(body, refreshed), chunks, progress) == sent_by_official(official, row)
 
 
-@by_row_and_python([row for row in ROWS if row.better])
-def test_better_on_purpose(ours, row, python):
-    body, chunks, progress, refreshed = ours(row, python)
+@by_row_and_way([row for row in ROWS if row.better])
+def test_better_on_purpose(ours, row, way):
+    body, chunks, progress, refreshed = ours(row, way)
     if isinstance(row.instead, Fails):
-        assert body["status"] == "FAILED" and matches(row.instead.pattern, body["error"]), body
+        assert matches(row.instead.pattern, body["error"]), body
         assert refreshed == row.instead.refresh
     else:
         assert text(result(body, refreshed)) == text(row.instead)
