@@ -31,13 +31,14 @@ MemoryJournal::MemoryJournal(Options options) : options_(std::move(options)) {
 }
 
 MemoryJournal::Record* MemoryJournal::find(std::string_view id) {
-  auto place = records_.find(id);
-  return place != records_.end() ? &place->second : nullptr;
+  if (auto place = live_.find(id); place != live_.end()) return &place->second;
+  auto place = settled_.find(id);
+  return place != settled_.end() ? &place->second : nullptr;
 }
 
 MemoryJournal::Record* MemoryJournal::live(const Job& job) {
-  Record* record = find(job.id);
-  return record != nullptr && !record->settled ? record : nullptr;
+  auto place = live_.find(job.id);
+  return place != live_.end() ? &place->second : nullptr;
 }
 
 void MemoryJournal::accept(const Job& job, Written written) {
@@ -46,14 +47,12 @@ void MemoryJournal::accept(const Job& job, Written written) {
     auto taken = ids_.find(job.idempotency_key);
     if (taken != ids_.end() && taken->second != job.id) return written(Fault::DuplicateKey);
   }
-  auto [place, fresh] = records_.try_emplace(job.id);
-  if (!fresh) {
-    const Record& old = place->second;
-    bool over = old.settled && old.remembered->outcome.status != Status::Completed;
-    if (!over) return written(Fault::Duplicate);
-    erase(place);
-    place = records_.try_emplace(job.id).first;
+  if (auto old = settled_.find(job.id); old != settled_.end()) {
+    if (old->second.remembered->outcome.status == Status::Completed) return written(Fault::Duplicate);
+    erase_settled(old);
   }
+  auto [place, fresh] = live_.try_emplace(job.id);
+  if (!fresh) return written(Fault::Duplicate);
   if (!job.idempotency_key.empty()) {
     place->second.idempotency_key = job.idempotency_key;
     ids_[job.idempotency_key] = job.id;
@@ -97,10 +96,10 @@ void MemoryJournal::finish(const Job& job, const Outcome& outcome, Written writt
 }
 
 void MemoryJournal::settle(const Job& job) {
-  auto place = records_.find(job.id);
-  if (place == records_.end() || place->second.settled || !place->second.remembered) return;
-  place->second.settled = true;
-  expiry_.emplace(place->second.expires_ms, &place->first);
+  auto place = live_.find(job.id);
+  if (place == live_.end() || !place->second.remembered) return;
+  auto settled = settled_.insert(live_.extract(place)).position;
+  list(settled->first, settled->second);
   trim();
 }
 
@@ -134,12 +133,16 @@ void MemoryJournal::lookup(std::string_view id, std::function<void(std::optional
 }
 
 void MemoryJournal::lookup_unsettled(std::string_view id, std::function<void(std::optional<Remembered>)> found) {
-  Record* record = find(id);
-  found(record != nullptr && !record->settled ? record->remembered : std::nullopt);
+  auto place = live_.find(id);
+  found(place != live_.end() ? place->second.remembered : std::nullopt);
 }
 
 void MemoryJournal::forget(std::string_view id) {
-  if (auto place = records_.find(id); place != records_.end()) erase(place);
+  if (auto place = live_.find(id); place != live_.end()) {
+    release(place->second);
+    live_.erase(place);
+  }
+  if (auto place = settled_.find(id); place != settled_.end()) erase_settled(place);
 }
 
 void MemoryJournal::chunks(std::string_view id, std::uint32_t from, std::size_t max_bytes,
@@ -175,19 +178,28 @@ void MemoryJournal::lookup_key(std::string_view key, std::function<void(std::opt
 }
 
 void MemoryJournal::expire(std::string_view id, std::int64_t at_ms) {
-  auto place = records_.find(id);
-  if (place == records_.end() || !place->second.remembered || place->second.expires_ms <= at_ms) return;
-  if (place->second.settled) unlist(place->first, place->second);
-  place->second.expires_ms = at_ms;
-  if (place->second.settled) expiry_.emplace(at_ms, &place->first);
+  Record* record = find(id);
+  if (record == nullptr || !record->remembered || record->expires_ms <= at_ms) return;
+  auto settled = settled_.find(id);
+  if (settled != settled_.end()) unlist(settled->first, *record);
+  record->expires_ms = at_ms;
+  if (settled != settled_.end()) list(settled->first, *record);
   trim();
 }
 
-void MemoryJournal::erase(Records::iterator place) {
-  if (place->second.settled) unlist(place->first, place->second);
-  if (!place->second.idempotency_key.empty()) ids_.erase(place->second.idempotency_key);
-  bytes_ -= place->second.bytes;
-  records_.erase(place);
+void MemoryJournal::release(const Record& record) {
+  if (!record.idempotency_key.empty()) ids_.erase(record.idempotency_key);
+  bytes_ -= record.bytes;
+}
+
+void MemoryJournal::erase_settled(Records::iterator place) {
+  unlist(place->first, place->second);
+  release(place->second);
+  settled_.erase(place);
+}
+
+void MemoryJournal::list(const std::string& id, const Record& record) {
+  expiry_.emplace_hint(expiry_.end(), record.expires_ms, &id);  // most often the last to expire
 }
 
 void MemoryJournal::unlist(const std::string& id, const Record& record) {
@@ -200,7 +212,7 @@ void MemoryJournal::trim(std::size_t room) {
   std::int64_t now = options_.wall_ms();
   while (!expiry_.empty() && (expiry_.begin()->first <= now ||
                               (options_.max_bytes_in_memory != 0 && bytes_ + room > options_.max_bytes_in_memory))) {
-    erase(records_.find(*expiry_.begin()->second));
+    erase_settled(settled_.find(*expiry_.begin()->second));
   }
 }
 

@@ -55,7 +55,6 @@ class MemoryJournal final : public Store {
   struct Record {
     RunNumber run = 0;
     std::string idempotency_key;
-    bool settled = false;
     std::optional<Remembered> remembered;  ///< once finished
     std::int64_t expires_ms = 0;
     std::map<std::uint32_t, Payload> chunks;
@@ -70,17 +69,21 @@ class MemoryJournal final : public Store {
 
   Record* find(std::string_view id);
   Record* live(const Job& job);
-  void erase(Records::iterator place);
-  /// Takes a settled job out of the order of expiry.
+  /// Lets go of what a record that is about to be erased takes elsewhere.
+  void release(const Record& record);
+  void erase_settled(Records::iterator place);
+  /// Puts a settled job into the order of expiry, or takes it out.
+  void list(const std::string& id, const Record& record);
   void unlist(const std::string& id, const Record& record);
   /// Forgets what has expired, and what stands in the way of `room` further bytes.
   void trim(std::size_t room = 0);
 
   Options options_;
   RunNumber next_run_;
-  Records records_;
+  Records live_;     ///< accepted and not settled: few, so that the writes of a job's life find it in the CPU's cache
+  Records settled_;  ///< remembered
   std::map<std::string, std::string, std::less<>> ids_;     ///< by idempotency key
-  std::multimap<std::int64_t, const std::string*> expiry_;  ///< settled jobs; the ids are those in records_
+  std::multimap<std::int64_t, const std::string*> expiry_;  ///< settled jobs; the ids are those in settled_
   std::size_t bytes_ = 0;
 };
 
