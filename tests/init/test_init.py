@@ -12,9 +12,10 @@ import tempfile
 
 import pytest
 
+import cases
 import terminal_cases
 from cases import CASES
-from inits import MODES, NAMESPACE, NO_NAMESPACE, OTHERS, OURS, SOURCE, NotOffered, Run
+from inits import BULKHEAD, MODES, NAMESPACE, NO_NAMESPACE, OTHERS, OURS, SOURCE, NotOffered, Run
 
 DOCUMENT = SOURCE / "docs" / "INIT.md"
 
@@ -66,6 +67,20 @@ def test_bulkhead(case, mode, tmp_path):
     if mode == "pid1" and NAMESPACE is None:
         pytest.skip(NO_NAMESPACE)
     case(Start(OURS, mode), tmp_path)
+
+
+class Front(type(OURS)):
+    """As users call it: `bulkhead init`, which becomes the same program."""
+
+    def argv(self, *arguments, **options):
+        return [BULKHEAD, "init", *super().argv(*arguments, **options)[1:]]
+
+
+@pytest.mark.parametrize("case", [cases.inherited_signals, cases.ignored_sigchld, cases.not_found, cases.remapped_codes,
+                                  cases.closed_stdin, cases.leftovers_get_a_grace, cases.flags_of_the_command],
+                         ids=lambda case: case.__name__)
+def test_through_the_program(case, tmp_path):
+    case(Start(Front(), "subreaper"), tmp_path)
 
 
 def rows():
