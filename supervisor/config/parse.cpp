@@ -301,9 +301,9 @@ std::string strange_variables(const Environment& environment) {
   for (auto entry = environment.lower_bound("BULKHEAD_"); entry != environment.end(); ++entry) {
     const std::string& name = entry->first;
     if (!name.starts_with("BULKHEAD_")) break;
-    // Two are read by the commands that speak to an endpoint.
+    // Two are read by the commands that speak to an endpoint, one by handlers in Python.
     bool known = name == "BULKHEAD_CONFIG" || name == "BULKHEAD_URL" || name == "BULKHEAD_API_KEY" ||
-                 name == "BULKHEAD_JOURNAL_SOCKET" ||
+                 name == "BULKHEAD_NAN_AS_NULL" || name == "BULKHEAD_JOURNAL_SOCKET" ||
                  std::any_of(options().begin(), options().end(),
                              [&](const Option& option) { return option.variable() == name; });
     if (!known) text += "note: " + name + " is set, and no option reads it\n";
