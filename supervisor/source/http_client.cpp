@@ -14,7 +14,6 @@
 #include <algorithm>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <cstdlib>
-#include <cstring>
 #include <new>
 #include <utility>
 
@@ -69,7 +68,7 @@ std::size_t read_body(char* to, std::size_t size, std::size_t count, void* point
   while (room > written && transfer.piece < transfer.request.body.size()) {
     std::string_view part = transfer.request.body[transfer.piece].bytes().substr(transfer.at);
     std::size_t some = std::min(part.size(), room - written);
-    std::memcpy(to + written, part.data(), some);
+    part.copy(to + written, some);  // which, unlike memcpy, takes none of nothing
     written += some;
     transfer.at += some;
     if (some == part.size()) {
