@@ -2,9 +2,12 @@
 
 import json
 import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from endpoint import Endpoint, until
 
 NATIVE = str(Path(__file__).with_name("native.py"))
@@ -72,4 +75,9 @@ def test_a_setup_that_raises_is_told(tmp_path):
 
 def test_a_module_of_types(tmp_path):
     """Whoever checks types finds that the package has some."""
-    assert os.path.exists(os.path.join(os.environ["BULKHEAD_SOURCE"], "child/python/bulkhead/py.typed"))
+    source = os.environ["BULKHEAD_SOURCE"]
+    assert os.path.exists(os.path.join(source, "child/python/bulkhead/py.typed"))
+    if shutil.which("mypy") is None:
+        pytest.skip("mypy is not installed")
+    done = subprocess.run(["mypy", "--cache-dir", str(tmp_path)], cwd=source, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout
