@@ -10,9 +10,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/types.h>
 #include <unistd.h>
+
+#include "tests/support/journal_file.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static long die_at, points;
@@ -29,16 +30,6 @@ __attribute__((constructor)) static void begin(void) {
   *(void**)&real_pwrite64 = dlsym(RTLD_NEXT, "pwrite64"); /* as POSIX writes it: C has no cast for this */
   *(void**)&real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
   *(void**)&real_fsync = dlsym(RTLD_NEXT, "fsync");
-}
-
-static int is_journal(int fd) {
-  char link[64], path[4096];
-  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-  const ssize_t size = readlink(link, path, sizeof path - 1);
-  if (size <= 0) return 0;
-  path[size] = '\0';
-  const char* name = strrchr(path, '/');
-  return name != NULL && (strcmp(name, "/journal.db-wal") == 0 || strcmp(name, "/journal.db") == 0);
 }
 
 static void point(const char* name) {

@@ -6,9 +6,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/types.h>
 #include <unistd.h>
+
+#include "tests/support/journal_file.h"
 
 static ssize_t (*real_pwrite64)(int, const void*, size_t, off64_t);
 static char control[4096];
@@ -18,16 +19,6 @@ __attribute__((constructor)) static void begin(void) {
   if (path != NULL) snprintf(control, sizeof control, "%s", path);
   unsetenv("LD_PRELOAD");                                 /* the processes that the supervisor starts are left alone */
   *(void**)&real_pwrite64 = dlsym(RTLD_NEXT, "pwrite64"); /* as POSIX writes it: C has no cast for this */
-}
-
-static int is_journal(int fd) {
-  char link[64], path[4096];
-  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-  const ssize_t size = readlink(link, path, sizeof path - 1);
-  if (size <= 0) return 0;
-  path[size] = '\0';
-  const char* name = strrchr(path, '/');
-  return name != NULL && strncmp(name, "/journal.db", 11) == 0;
 }
 
 static int refusal(void) {
