@@ -180,5 +180,5 @@ if __name__ == "__main__":
     form = sys.argv[1]
     config = {"handler": {"standard": standard, "coroutine": coroutine, "endless": endless, "endless_async": endless_async}[form]}
     if form == "coroutine":
-        config["concurrency_modifier"] = lambda current: 20
+        config["concurrency_modifier"] = lambda current: current + 1 if "growing" in sys.argv else 20
     runpod.serverless.start(config)

@@ -16,7 +16,7 @@ def serve(tmp_path):
     started = []
 
     def start(form="standard", *options, **more):
-        endpoint = Endpoint([sys.executable, LIFE, form], *options, state=tmp_path / f"s{len(started)}", **more)
+        endpoint = Endpoint([sys.executable, LIFE, *form.split()], *options, state=tmp_path / f"s{len(started)}", **more)
         started.append(endpoint)
         return endpoint
 
@@ -114,6 +114,20 @@ def test_coroutines_run_at_once(serve):
     for job in jobs:
         endpoint.post(f"/cancel/{job}")
     assert all(endpoint.wait(job)["status"] == "CANCELLED" for job in jobs)
+
+
+def test_the_number_at_once_grows_without_draining(serve):
+    """Two at first, one more after each job."""
+    endpoint = serve("coroutine growing")
+    first, second = (begun(endpoint, {"do": "wait", "s": 600}) for _ in range(2))
+    others = [endpoint.run({"do": "wait", "s": 600}) for _ in range(2)]
+    assert [endpoint.get(f"/status/{job}").json["status"] for job in others] == ["IN_QUEUE"] * 2
+    endpoint.post(f"/cancel/{second}")
+    until(lambda: all(endpoint.get(f"/status/{job}").json.get("output") == "waiting" for job in (first, *others)) or None,
+          what="three handlers at work at the same time")
+    for job in (first, *others):
+        endpoint.post(f"/cancel/{job}")
+        assert endpoint.wait(job)["status"] == "CANCELLED"
 
 
 def test_a_segfault_leaves_both_stacks(serve):
