@@ -166,16 +166,19 @@ class OnRunPod(Ours):
         env = {name: value for name, value in os.environ.items() if not name.startswith(("RUNPOD_", "BULKHEAD_"))}
         with Platform() as platform, open(self.scratch / "log", "w") as log:
             worker = subprocess.Popen(
-                [BULKHEAD, "run", "--runpod-stop-pod", "--durability", "memory", "--state-dir", str(self.scratch / "state"), "--",
-                 *self.command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.scratch, start_new_session=True,
+                [BULKHEAD, "run", "--runpod-stop-pod", "--durability", "memory", "--grace", "100ms", "--state-dir",
+                 str(self.scratch / "state"), "--", *self.command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.scratch, start_new_session=True,
                 env={**env, **platform.environment(), "HOME": str(self.scratch), "PYTHONDONTWRITEBYTECODE": "1"})
             try:
                 seen = [self.run(platform, f"row-{number}", row, self.release(number)) for number, row in enumerate(self.rows)]
                 platform.add({"id": "marker", "input": {"row": "marker"}})
                 platform.wait_done("marker")
+                worker.send_signal(signal.SIGTERM)
+                assert worker.wait(60) == 0
             finally:
-                os.killpg(worker.pid, signal.SIGKILL)
-                worker.wait()
+                if worker.poll() is None:
+                    os.killpg(worker.pid, signal.SIGKILL)
+                    worker.wait()
         return seen
 
     @staticmethod
