@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <random>
 #include <string>
@@ -60,6 +61,10 @@ journal::Options journal(const config::Config& config) {
                                                                           : journal::Durability::Memory;
   options.retention = config.keep_async;
   options.sync_retention = config.keep_sync;
+  // A platform keeps its results itself. Here they are only for a job that it hands over a second time, and a busy worker
+  // would fill its container's disk with half an hour of them.
+  constexpr milliseconds kHandedOverAgain{300'000};
+  if (config.subcommand == config::Subcommand::Run) options.retention = std::min(options.retention, kHandedOverAgain);
   return options;
 }
 

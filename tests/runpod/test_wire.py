@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 
 import pytest
 
@@ -148,6 +149,15 @@ def test_the_key_is_nowhere_to_be_seen(tmp_path):
             assert worker.stop() == 0
         assert hides_key("\n".join(worker.lines)), worker.lines
         assert KEY.encode() not in b"".join(platform.results["c"])
+
+
+def test_results_that_were_taken_do_not_fill_the_disk(tmp_path, platform):
+    platform.add({"id": "a", "input": 1})
+    with Worker(platform, ECHO, state=tmp_path / "state"):
+        platform.wait_done("a")
+        with sqlite3.connect(f"file:{tmp_path}/state/journal.db?mode=ro", uri=True) as journal:
+            ((kept,),) = journal.execute("SELECT expires_ms - finished_ms FROM outcomes").fetchall()
+        assert 0 < kept <= 300_000
 
 
 def test_log_lines_have_the_platforms_shape(tmp_path, platform):
