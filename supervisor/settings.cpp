@@ -1,3 +1,8 @@
+// What the operator set, as each part is told it. Pure but for the runtime directory, which pool() makes, and what it asks of
+// the machine: its name, its symboliser, a random id.
+//
+// Where a part keeps other things than its option's name says (a platform's worker its results, its time-outs), it is said here.
+
 #include "supervisor/settings.hpp"
 
 #include <unistd.h>
