@@ -141,6 +141,9 @@ async def coroutine(job):
         for word in asked["words"]:
             print(word)
             await asyncio.sleep(0.01)
+    elif do == "pool":
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            pool.map(square, range(5))
     elif do == "left behind":
         asyncio.ensure_future(asyncio.sleep(600))
         asyncio.ensure_future(exits())
@@ -178,6 +181,8 @@ async def endless_async(job):
 
 if __name__ == "__main__":
     form = sys.argv[1]
+    if "tidy" in sys.argv:
+        atexit.register(lambda: open(sys.argv[-1], "w").close())
     config = {"handler": {"standard": standard, "coroutine": coroutine, "endless": endless, "endless_async": endless_async}[form]}
     if form == "coroutine":
         config["concurrency_modifier"] = lambda current: current + 1 if "growing" in sys.argv else 20

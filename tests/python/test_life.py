@@ -202,6 +202,23 @@ def test_an_atexit_hook_that_hangs_is_ended(serve):
     assert endpoint.stop() == 0
 
 
+@pytest.mark.parametrize("form", ["standard", "coroutine"])
+def test_atexit_hooks_run_when_there_is_nothing_to_do(serve, tmp_path, form):
+    file = tmp_path / "tidied"
+    endpoint = serve(f"{form} tidy {file}", "--term-grace", "30s")
+    assert endpoint.runsync({})["status"] == "COMPLETED"
+    assert endpoint.stop() == 0
+    assert file.exists()
+
+
+def test_what_ends_a_coroutines_forks_does_not_end_it(serve):
+    """They are ended by SIGTERM, and have inherited whatever answers to it."""
+    endpoint = serve("coroutine")
+    pid = endpoint.runsync({"do": "pool"})["output"]
+    for _ in range(3):
+        assert endpoint.runsync({"do": "pool"})["output"] == pid
+
+
 def test_what_a_coroutine_leaves_behind_ends_nothing(serve):
     endpoint = serve("coroutine")
     pid = endpoint.runsync({"do": "left behind"})["output"]

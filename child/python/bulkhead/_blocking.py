@@ -10,9 +10,10 @@ A handler that turns out to return awaitables is not for this loop: see `run`.
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import types
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 from . import _abi, _failure
 from ._connection import CANCEL_SIGNAL
@@ -37,8 +38,10 @@ class Loop:
         self._entered: Run | None = None  # the run whose handler may be stopped
         self._missed = False  # a stop came while there was none
         self.status = _abi.OK  # why there will be no more events
+        self._terminated = False  # SIGTERM came while there was nothing to do
         try:
             signal.signal(CANCEL_SIGNAL, self._on_signal)
+            on_terminate(self._on_terminate)
         except ValueError:
             pass  # not on the main thread: then a handler is stopped by the supervisor's force alone
 
@@ -59,6 +62,8 @@ class Loop:
                     return None
             elif status != _abi.AGAIN:
                 self.status = status
+                return None
+            elif self._terminated:
                 return None
 
     def _run_job(self, run: Run) -> Any:
@@ -121,6 +126,10 @@ class Loop:
         else:
             self._check()
 
+    def _on_terminate(self) -> bool:
+        self._terminated = True
+        return self._entered is None
+
     def _check(self) -> None:
         self._missed = False
         run = self._entered
@@ -130,6 +139,27 @@ class Loop:
         if reason is not None:
             self._entered = None
             raise _failure.Stopped(reason)
+
+
+_ours: Any = None  # the handler of SIGTERM that stands, where it is one of these
+
+
+def on_terminate(end: Callable[[], bool]) -> None:
+    """SIGTERM in a handler's code ends the process, as ever. Without a job to lose, `end` is asked to end it in good order, so
+    that its atexit hooks run; where that gives False, and in processes it has forked, the signal does what it would have done.
+    """
+    global _ours
+    process = os.getpid()
+
+    def terminate(_signal: Any, _frame: Any) -> None:
+        if os.getpid() != process or not end():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    present = signal.getsignal(signal.SIGTERM)
+    if present == signal.SIG_DFL or (present is not None and present is _ours):
+        signal.signal(signal.SIGTERM, terminate)
+        _ours = terminate
 
 
 def refused(rules: Rules, run: Run, status: int, text: bytes) -> Outcome:

@@ -15,7 +15,7 @@ import types
 from typing import TYPE_CHECKING, Any, AsyncIterator
 
 from . import _abi, _failure
-from ._blocking import refused
+from ._blocking import on_terminate, refused
 from ._output import tell_jobs_apart
 from ._outcome import Stream
 from ._program import is_awaitable
@@ -59,6 +59,11 @@ class Loop:
             loop.call_soon(lambda: self._start(first[0], first[1:]))
         self._adjust(True)
         loop.call_soon(self._pump)
+        try:
+            # Not by the loop: what wakes it up for signals is shared with every process a handler forks.
+            on_terminate(self._on_terminate)
+        except ValueError:
+            pass  # not on the main thread
         while True:
             try:
                 loop.run_forever()
@@ -120,6 +125,13 @@ class Loop:
         self._ending = True
         if not self._runs:
             self._loop.stop()
+
+    def _on_terminate(self) -> bool:
+        if self._runs:
+            return False
+        if not self._ending:
+            self._loop.call_soon_threadsafe(self._end)
+        return True
 
     def _cancel(self, run: Run | None) -> None:
         if run is not None and run.task is not None:
