@@ -128,7 +128,7 @@ class Loop:
 
     def _on_terminate(self) -> bool:
         self._terminated = True
-        return self._entered is None
+        return not running
 
     def _check(self) -> None:
         self._missed = False
