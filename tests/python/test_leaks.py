@@ -37,8 +37,9 @@ def test_nothing_leaks(form, tmp_path):
     assert failed == sum(n % 5 in (1, 3, 4) for n in range(JOBS))
     assert [after[name] for name in ("pid", "threads")] == [before[name] for name in ("pid", "threads")]
     assert after["descriptors"] <= before["descriptors"] + 1
-    for name in ("blocks", "objects"):
-        assert after[name] - before[name] < JOBS / 10, (before, after)
+    # The interpreter's own tables grow in steps of up to some 250 blocks, whatever the number of jobs.
+    for name, steps in (("blocks", 300), ("objects", 0)):
+        assert after[name] - before[name] < steps + JOBS / 10, (before, after)
     # A heap may settle; what it took per job would be seen.
     assert after["resident"] - before["resident"] < (2 << 20) + 20 * JOBS, (before, after)
     print(form, JOBS, {name: after[name] - before[name] for name in after})
