@@ -11,6 +11,7 @@ from platform_worker import Worker
 
 JOBS = int(os.environ.get("BULKHEAD_STORM_JOBS", "1000"))
 KILLS = int(os.environ.get("BULKHEAD_STORM_KILLS", "4"))
+SEED = int(os.environ.get("BULKHEAD_STORM_SEED", "6"))
 WAYS = [429, 500, 502, 503, "reset", "half", "garbage", "lost", "slow"]
 
 
@@ -26,8 +27,7 @@ def job(number, chance):
 
 
 def test_every_job_is_answered_whatever_fails(tmp_path):
-    chance = random.Random(6)
-    faulty = random.Random(7)
+    chance, faulty = random.Random(SEED), random.Random(SEED + 1)
 
     def faults(call):
         if faulty.random() >= 0.10:
