@@ -31,9 +31,10 @@ def test_nothing_leaks(form, tmp_path):
 
         with ThreadPoolExecutor(4) as clients:
             assert set(clients.map(send, range(WARM))) == {"COMPLETED", "FAILED"}
-            before = held()
+            before, descriptors = held(), len(endpoint.descriptors())
             failed = list(clients.map(send, range(JOBS))).count("FAILED")
             after = held()
+            assert len(endpoint.descriptors()) <= descriptors + 1
     assert failed == sum(n % 5 in (1, 3, 4) for n in range(JOBS))
     assert [after[name] for name in ("pid", "threads")] == [before[name] for name in ("pid", "threads")]
     assert after["descriptors"] <= before["descriptors"] + 1
