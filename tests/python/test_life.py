@@ -250,3 +250,19 @@ def test_a_stop_lets_the_running_job_end(serve, tmp_path):
     assert endpoint.stop() == 0
     with Endpoint([sys.executable, LIFE, "standard"], state=endpoint.state) as again:
         assert again.get(f"/status/{job}").json["status"] == "COMPLETED"
+
+
+IN_A_LOOP = """
+import asyncio, runpod
+async def handler(job): return 1
+async def main(): runpod.serverless.start({"handler": handler})
+asyncio.run(main())
+"""
+
+
+def test_an_event_loop_around_the_start_is_a_failed_set_up(tmp_path):
+    """And not a process that takes jobs with it when it goes."""
+    endpoint = Endpoint([sys.executable, "-c", IN_A_LOOP], state=tmp_path / "s", ready=False)
+    endpoint.wait_line("Cannot run the event loop while another loop is running", 60)
+    assert endpoint.process.wait(60) == 69
+    assert not processes_with(str(tmp_path))

@@ -55,9 +55,10 @@ class Loop:
         """`first`: a run with what its handler returned already."""
         loop = self._loop
         loop.add_reader(self._descriptor, self._pump)
+        # Ready once the loop runs: inside another one it cannot, and that is a failed set-up, which costs no job.
+        loop.call_soon(self._adjust, True)
         if first is not None:
             loop.call_soon(lambda: self._start(first[0], first[1:]))
-        self._adjust(True)
         loop.call_soon(self._pump)
         try:
             # Not by the loop: what wakes it up for signals is shared with every process a handler forks.
