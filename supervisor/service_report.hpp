@@ -8,6 +8,8 @@
 #include <chrono>
 #include <functional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "supervisor/observe/service_manager.hpp"
 
@@ -27,6 +29,8 @@ class ServiceReport {
   ServiceReport(boost::asio::any_io_executor executor, std::function<View()> look);
 
   void start();
+  /// These sockets shall be there for the next start: whoever connects meanwhile waits in their queues.
+  void keep(const std::vector<int>& sockets, std::string_view name) { manager_.keep(sockets, name); }
   /// Between these two it reads its configuration again.
   void reloading();
   void reloaded();

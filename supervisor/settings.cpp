@@ -1,5 +1,5 @@
 // What the operator set, as each part is told it. Pure but for the runtime directory, which pool() makes, and what it asks of
-// the machine: its name, its symboliser, a random id.
+// the machine: its name, its symboliser, a random id, which sockets were handed over.
 //
 // Where a part keeps other things than its option's name says (a platform's worker its results, its time-outs), it is said here.
 
@@ -11,7 +11,9 @@
 #include <filesystem>
 #include <random>
 #include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "supervisor/http/json_scan.hpp"
 #include "supervisor/process/strays.hpp"
@@ -39,6 +41,16 @@ process::Gpus gpus(const config::Gpus& given) {
     case config::Gpus::Which::Listed: return {.kind = Kind::Listed, .listed = given.devices};
   }
   return {};
+}
+
+/// What a service manager, or the init, has handed over (sd_listen_fds(3)).
+std::vector<int> inherited_sockets() {
+  const char* pid = std::getenv("LISTEN_PID");
+  const char* count = std::getenv("LISTEN_FDS");
+  std::vector<int> sockets;
+  if (pid == nullptr || count == nullptr || std::atol(pid) != getpid()) return sockets;
+  for (int fd = 3; fd < 3 + std::min(std::atoi(count), 1000); ++fd) sockets.push_back(fd);
+  return sockets;
 }
 
 std::string hostname() {
@@ -114,9 +126,22 @@ RunPodOptions runpod(const config::Config& config, RunPodSettings platform) {
   return options;
 }
 
+bool sockets_are_somebody_s() {
+  if (inherited_sockets().empty()) return false;
+  const char* names = std::getenv("LISTEN_FDNAMES");
+  if (names == nullptr) return true;
+  for (std::string_view left = names;;) {
+    const std::size_t end = left.find(':');
+    if (left.substr(0, end) != kKeptName) return true;
+    if (end == std::string_view::npos) return false;
+    left.remove_prefix(end + 1);
+  }
+}
+
 http::Options http(const config::Config& config) {
   http::Options options;
   options.listen = config.listen;
+  options.inherited = inherited_sockets();
   options.limits.run_body = static_cast<std::size_t>(config.max_run_body);
   options.limits.runsync_body = static_cast<std::size_t>(config.max_runsync_body);
   options.limits.header = static_cast<std::size_t>(config.max_header);

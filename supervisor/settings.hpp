@@ -21,6 +21,10 @@ RunPodOptions runpod(const config::Config& config, RunPodSettings platform);
 http::Options http(const config::Config& config);
 /// A name for a worker whom nobody gave one: random, in the form of a UUID.
 std::string fresh_id();
+/// The name under which a service manager keeps our sockets.
+inline constexpr char kKeptName[] = "bulkhead";
+/// Whether somebody else, such as a socket unit, holds the sockets we listen on.
+bool sockets_are_somebody_s();
 /// Makes the runtime directory and the cookie of the state directory. Throws std::system_error.
 /// `first_run`: the first number no run has had.
 pool::Options pool(const config::Config& config, RunNumber first_run);

@@ -312,6 +312,8 @@ void Supervisor::Parts::drain(std::string_view why) {
               (platform_ && platform_->taking() ? ", and what the open request for jobs brings," : "") +
               " may finish within " + std::to_string(config_.grace.count() / 1000) +
               " s; another signal cuts that short");
+  // Not before: the next supervisor below the same init could not bind what a service manager holds.
+  if (server_ && !settings::sockets_are_somebody_s()) service_.keep(server_->sockets(), settings::kKeptName);
   if (!test_) service_.stopping(config_.grace + config_.cancel_grace + config_.term_grace + kLastResults);
   step_of_ending();
 }

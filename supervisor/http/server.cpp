@@ -20,6 +20,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <ctime>
 #include <system_error>
 
@@ -91,6 +92,16 @@ std::string name_of(const Endpoint& endpoint, const std::string& asked) {
   return asked.substr(0, asked.rfind(':') + 1) + std::to_string(ntohs(port));
 }
 
+bool listens_on(int fd, const Endpoint& endpoint) {
+  sockaddr_storage name{};
+  socklen_t size = sizeof name;
+  int listening = 0;
+  socklen_t option_size = sizeof listening;
+  return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &option_size) == 0 && listening != 0 &&
+         getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size) == 0 && size == endpoint.size() &&
+         std::memcmp(&name, endpoint.data(), size) == 0;
+}
+
 /// Whether only this machine reaches it.
 bool is_local(const Endpoint& endpoint) {
   const sockaddr* address = endpoint.data();
@@ -136,11 +147,19 @@ Server::Server(asio::io_context& io, bulkhead::Endpoint& endpoint, const Clock& 
       keys_(std::move(options.keys)),
       rates_(options.rate_limits),
       addresses_(std::move(options.listen)),
+      inherited_(std::move(options.inherited)),
       sweep_timer_(io),
       sweep_period_(sweep_period(options)),
       date_(http_date()) {}
 
 Server::~Server() { stop(); }
+
+std::vector<int> Server::sockets() const {
+  std::vector<int> sockets;
+  for (const auto& listener : listeners_)
+    if (listener->path.empty()) sockets.push_back(listener->acceptor.native_handle());
+  return sockets;
+}
 
 std::vector<std::string> Server::listen() {
   std::vector<std::string> in_use;
@@ -181,6 +200,8 @@ std::unique_ptr<Server::Listener> Server::bind(const std::string& address) {
   if (!path.empty()) clear_path(address, path);
   Endpoint endpoint = path.empty() ? resolve(address) : Endpoint(asio::local::stream_protocol::endpoint(path));
   permit(address, endpoint);
+  for (int fd : path.empty() ? inherited_ : std::vector<int>{})
+    if (listens_on(fd, endpoint)) return inherit("fd:" + std::to_string(fd));
   auto listener = std::make_unique<Listener>(Listener{asio::basic_socket_acceptor<Protocol>(io_), path});
   auto& acceptor = listener->acceptor;
   error_code error;

@@ -26,6 +26,8 @@ class Session;
 
 struct Options {
   std::vector<std::string> listen;  ///< "HOST:PORT" (port 0: any free), "[V6]:PORT", "unix:/path", "fd:3" (inherited)
+  std::vector<int>
+      inherited;  ///< sockets somebody listens on for us: taken for the address of `listen` they are bound to
   Limits limits;
   Policy default_policy;               ///< of a job that says nothing, max_attempts included
   Keys keys;                           ///< none: only addresses that are this machine's own are listened on
@@ -44,6 +46,9 @@ class Server {
   /// Binds and listens on every address; clients may connect from here on. Returns the addresses in use, with the port
   /// that was taken for 0. Throws std::system_error naming the address. A Unix socket nobody answers on is replaced.
   std::vector<std::string> listen();
+
+  /// The listening sockets, Unix sockets that have a path of ours apart: these are made anew by each server.
+  std::vector<int> sockets() const;
 
   /// Other limits, keys and defaults from the next request on; the addresses stay. Throws std::system_error, and changes
   /// nothing, where the new keys would leave open an address that others than this machine reach.
@@ -84,6 +89,7 @@ class Server {
   Keys keys_;
   Rates rates_;
   std::vector<std::string> addresses_;
+  std::vector<int> inherited_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::unordered_map<Session*, std::shared_ptr<Session>> sessions_;
   boost::asio::steady_timer sweep_timer_;

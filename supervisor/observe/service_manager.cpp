@@ -2,9 +2,11 @@
 
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
@@ -31,15 +33,39 @@ ServiceManager::~ServiceManager() {
   if (socket_ >= 0) close(socket_);
 }
 
-void ServiceManager::tell(std::string_view assignments) {
+void ServiceManager::tell(std::string_view assignments) { send(assignments, {}); }
+
+void ServiceManager::keep(const std::vector<int>& descriptors, std::string_view name) {
+  const std::string named = "=1\nFDNAME=" + std::string(name);
+  tell("FDSTOREREMOVE" + named);
+  if (!descriptors.empty()) send("FDSTORE" + named, descriptors);
+}
+
+void ServiceManager::send(std::string_view assignments, const std::vector<int>& descriptors) {
   if (socket_ < 0) return;
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path, path_.data(), path_.size());
   auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path_.size());
-  // It may be gone: that is its own affair.
-  sendto(socket_, assignments.data(), assignments.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&address),
-         size);
+  iovec text{const_cast<char*>(assignments.data()), assignments.size()};
+  msghdr message{};
+  message.msg_name = &address;
+  message.msg_namelen = size;
+  message.msg_iov = &text;
+  message.msg_iovlen = 1;
+  constexpr std::size_t kMost = 16;
+  alignas(cmsghdr) char control[CMSG_SPACE(kMost * sizeof(int))] = {};
+  const std::size_t count = std::min(descriptors.size(), kMost);
+  if (count > 0) {
+    message.msg_control = control;
+    message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(count * sizeof(int));
+    std::memcpy(CMSG_DATA(header), descriptors.data(), count * sizeof(int));
+  }
+  sendmsg(socket_, &message, MSG_NOSIGNAL);  // it may be gone: that is its own affair
 }
 
 }  // namespace bulkhead::observe

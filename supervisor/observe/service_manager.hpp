@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace bulkhead::observe {
 
@@ -22,10 +23,15 @@ class ServiceManager {
   /// How often it wants to hear of us at least; none: it does not watch.
   std::optional<std::chrono::microseconds> watchdog() const { return watchdog_; }
 
+  /// Leaves it a copy of these descriptors under this name, in the place of those it has: they come back with the next
+  /// start, as LISTEN_FDS. At most 16.
+  void keep(const std::vector<int>& descriptors, std::string_view name);
   /// "READY=1", "STATUS=…", several with ends of line between. Waits at most a second for its reader.
   void tell(std::string_view assignments);
 
  private:
+  void send(std::string_view assignments, const std::vector<int>& descriptors);
+
   int socket_ = -1;
   std::string path_;
   std::optional<std::chrono::microseconds> watchdog_;

@@ -104,7 +104,7 @@ def test_usr1_says_the_state(tmp_path):
 def test_quit_stops_at_once_with_stacks(tmp_path):
     with Endpoint(ZOO, "--workers", "2", "--grace", "1h", state=tmp_path / "state") as endpoint:
         job = endpoint.run({"do": "sleep_ms", "ms": 60000})
-        until(lambda: endpoint.get(f"/status/{job}").json["status"] == "IN_PROGRESS", what="its start")
+        endpoint.until_entered(job)
         assert endpoint.stop(signal.SIGQUIT) == 128 + signal.SIGQUIT
         text = "\n".join(endpoint.lines)
         assert '{"event":"state"' in text and "the supervisor's stack:\n" in text

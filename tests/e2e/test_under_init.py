@@ -72,8 +72,8 @@ def test_a_killed_supervisor_comes_back(tmp_path, retries):
     with Endpoint(ZOO, "--workers", "4", "--retries", str(retries), listen=f"unix:{door}", state=tmp_path / "state",
                   env=ABOVE) as endpoint:
         first = supervisor_below(endpoint.process.pid)
-        jobs = [endpoint.run({"do": "sleep_ms", "ms": 2000}) for _ in range(4)]
-        until(lambda: all(endpoint.get(f"/status/{job}").json["status"] == "IN_PROGRESS" for job in jobs), what="their start")
+        jobs = [endpoint.run({"do": "sleep_ms", "ms": 3000 if retries else 60000}) for _ in range(4)]
+        endpoint.until_entered(*jobs)
         handlers = children_of(first)
         began = time.monotonic()
         os.kill(first, signal.SIGKILL)
@@ -148,7 +148,7 @@ def ask(port, timeout=20.0):
     try:
         while True:
             try:
-                connection.request("GET", "/ping")
+                connection.request("GET", "/health")
                 return connection.getresponse().status
             except ConnectionRefusedError:
                 raise

@@ -151,6 +151,16 @@ class Endpoint:
             return state if state.get("status") in FINAL else None
         return until(final, timeout, f"the end of job {job_id}")
 
+    def until_entered(self, *jobs):
+        """Until their handlers run: a job is IN_PROGRESS from its hand-out on, and until it is entered nobody's death counts."""
+        def entered():
+            seen = len(self.lines)
+            self.process.send_signal(signal.SIGUSR1)
+            until(lambda: any(line.startswith('{"event":"state"') for line in self.lines[seen:]), what="the state")
+            state = json.loads([line for line in self.lines[seen:] if line.startswith('{"event":"state"')][0])
+            return set(jobs) <= {run["id"] for child in state["children"] for run in child["jobs"] if run["entered"]}
+        until(entered, 60, "the handlers' start")
+
     def children(self):
         """Pids of the supervisor's live children (zombies included)."""
         path = f"/proc/{self.process.pid}/task/{self.process.pid}/children"

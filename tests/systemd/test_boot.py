@@ -177,6 +177,16 @@ def test_stop_waits_for_a_long_job(machine):
     assert machine.ask(f"/status/{job}")["output"] == {"slept_ms": 4000}
 
 
+def test_nobody_is_refused_during_a_restart(machine):
+    script = ("for i in $(seq 300); do curl -s -o /dev/null --max-time 60 http://127.0.0.1:8000/health || echo refused; "
+              "sleep 0.01; done; echo over")
+    asking = subprocess.Popen(["nsenter", f"--target={machine.leader}", "--all", "sh", "-c", script], stdout=subprocess.PIPE,
+                              text=True)
+    for _ in range(3):
+        machine("systemctl", "restart", "bulkhead")
+    assert asking.communicate(timeout=PATIENCE)[0] == "over\n"
+
+
 def test_socket_activation(machine):
     machine("systemctl", "stop", "bulkhead")
     machine("systemctl", "start", "bulkhead.socket")

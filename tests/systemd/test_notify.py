@@ -82,6 +82,55 @@ def test_a_life(tmp_path, address, init):
         assert job
 
 
+def test_sockets_are_kept_and_found_again(tmp_path):
+    """Left with the manager, a socket comes back by LISTEN_FDS, and is taken for the address it is bound to."""
+    address = str(tmp_path / "notify")
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(address)
+    manager.settimeout(60)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    stores = []
+
+    def read():  # all the time: a manager that does not read is not spoken to for long
+        while True:
+            try:
+                text, descriptors, _, _ = socket.recv_fds(manager, 4096, 16)
+            except OSError:
+                return
+            if text.startswith(b"FDSTORE=1"):
+                assert b"FDNAME=bulkhead" in text
+                stores.append(descriptors)
+    manager.settimeout(None)
+    threading.Thread(target=read, daemon=True).start()
+
+    def kept():
+        return until(lambda: stores and stores.pop(0), 60, "sockets left with the manager")
+    with Endpoint(ZOO, listen=f"127.0.0.1:{port}", state=tmp_path / "state", env={"NOTIFY_SOCKET": address}):
+        pass
+    [stored] = kept()
+    # The first one has ended, and nobody is refused.
+    waiting = socket.create_connection(("127.0.0.1", port), 60)
+    argv = ["sh", "-c", 'LISTEN_FDS=1 LISTEN_FDNAMES=bulkhead LISTEN_PID=$$ exec "$@"', "sh", BULKHEAD, "serve", "--listen", f"127.0.0.1:{port}",
+            "--state-dir", str(tmp_path / "state"), "--", *ZOO]
+    process = subprocess.Popen(argv, env={**os.environ, "NOTIFY_SOCKET": address}, pass_fds=(3,), stderr=subprocess.DEVNULL,
+                               preexec_fn=lambda: os.dup2(stored, 3))
+    try:
+        waiting.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        waiting.settimeout(60)
+        assert waiting.recv(100).startswith(b"HTTP/1.1 2")
+        process.send_signal(signal.SIGTERM)
+        assert len(kept()) == 1
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+        manager.shutdown(socket.SHUT_RDWR)
+        waiting.close(), os.close(stored), manager.close()
+
+
 def test_ready_waits_for_a_handler(tmp_path):
     address = str(tmp_path / "notify")
     with Manager(address) as manager:
