@@ -148,12 +148,24 @@ async def coroutine(job):
         asyncio.ensure_future(asyncio.sleep(600))
         asyncio.ensure_future(exits())
         await asyncio.sleep(0.05)
+    elif do == "fork and end":
+        return sum(outlives_sigterm() for _ in range(100))
     elif do == "fork through":
         pid = os.fork()
         if pid == 0:
             return await asyncio.sleep(0.05, FORKED[asked["then"]]())
         os.waitpid(pid, 0)
     return os.getpid()
+
+
+def outlives_sigterm():
+    """Whether a process that is forked does, where the signal comes at once."""
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(10)
+        os._exit(0)
+    os.kill(pid, signal.SIGTERM)
+    return os.waitpid(pid, 0)[1] == 0
 
 
 FORKED = {"return": lambda: 1, "raise": lambda: raises(), "exit": lambda: sys.exit(3)}

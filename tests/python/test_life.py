@@ -212,11 +212,12 @@ def test_atexit_hooks_run_when_there_is_nothing_to_do(serve, tmp_path, form):
 
 
 def test_what_ends_a_coroutines_forks_does_not_end_it(serve):
-    """They are ended by SIGTERM, and have inherited whatever answers to it."""
+    """They are ended by SIGTERM, some of them while they are still being forked."""
     endpoint = serve("coroutine")
     pid = endpoint.runsync({"do": "pool"})["output"]
     for _ in range(3):
         assert endpoint.runsync({"do": "pool"})["output"] == pid
+    assert endpoint.runsync({"do": "fork and end"})["output"] == 0
 
 
 def test_what_a_coroutine_leaves_behind_ends_nothing(serve):

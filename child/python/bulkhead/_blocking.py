@@ -13,6 +13,7 @@ import ctypes
 import os
 import signal
 import types
+from threading import local
 from typing import TYPE_CHECKING, Any, Callable
 
 from . import _abi, _failure
@@ -142,6 +143,7 @@ class Loop:
 
 
 _ours: Any = None  # the handler of SIGTERM that stands, where it is one of these
+_masks = local()  # what a thread that forks had blocked
 
 
 def on_terminate(end: Callable[[], bool]) -> None:
@@ -149,17 +151,36 @@ def on_terminate(end: Callable[[], bool]) -> None:
     that its atexit hooks run; where that gives False, and in processes it has forked, the signal does what it would have done.
     """
     global _ours
-    process = os.getpid()
 
     def terminate(_signal: Any, _frame: Any) -> None:
-        if os.getpid() != process or not end():
+        if not end():
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)
 
     present = signal.getsignal(signal.SIGTERM)
     if present == signal.SIG_DFL or (present is not None and present is _ours):
         signal.signal(signal.SIGTERM, terminate)
+        if _ours is None and hasattr(os, "register_at_fork"):
+            os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_a_forked_process)
         _ours = terminate
+
+
+# A forked process has no handler of ours. Python forgets signals that reach it before it is quite there, and one that waits
+# in C for a lock has its handlers run late or never: a pool that ends its workers by SIGTERM would wait for ever.
+
+
+def _before_fork() -> None:
+    _masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+
+
+def _after_fork() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _masks.before)
+
+
+def _in_a_forked_process() -> None:
+    if signal.getsignal(signal.SIGTERM) is _ours:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _after_fork()
 
 
 def refused(rules: Rules, run: Run, status: int, text: bytes) -> Outcome:
