@@ -48,9 +48,13 @@ void write_stack_at_crash() {
   void* frame;
   backtrace(&frame, 1);  // loads what it needs now: not in a handler
   stack_t stack{};
-  stack.ss_sp = alternate_stack;
-  stack.ss_size = sizeof alternate_stack;
-  sigaltstack(&stack, nullptr);
+  sigaltstack(nullptr, &stack);
+  if ((stack.ss_flags & SS_DISABLE) != 0) {  // a sanitizer brings its own
+    stack = {};
+    stack.ss_sp = alternate_stack;
+    stack.ss_size = sizeof alternate_stack;
+    sigaltstack(&stack, nullptr);
+  }
   for (int signal : {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL}) {
     struct sigaction action {};
     sigaction(signal, nullptr, &action);

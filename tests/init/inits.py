@@ -43,7 +43,7 @@ class Bulkhead:
 
 class Tini:
     name = "tini"
-    patience = 8.0
+    patience = 30.0
     program = "tini"
 
     def argv(self, pid1, group=False, success=(), rewrite=(), death=None, grace=None):
@@ -59,7 +59,7 @@ class Tini:
 
 class DumbInit:
     name = "dumb-init"
-    patience = 8.0
+    patience = 30.0
     program = "dumb-init"
 
     def argv(self, pid1, group=False, success=(), rewrite=(), death=None, grace=None):
