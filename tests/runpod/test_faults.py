@@ -2,11 +2,10 @@
 
 import json
 import signal
-import subprocess
 
 import pytest
 
-from capture_platform import Platform, hides_key
+from capture_platform import Platform, certified, hides_key
 from endpoint import example, until
 from platform_worker import Worker
 
@@ -198,13 +197,7 @@ def test_a_job_that_failed_and_is_handed_over_again_runs_again(tmp_path, platfor
 
 
 def test_a_certificate_that_nobody_vouches_for_is_an_error_and_a_given_bundle_is_used(tmp_path):
-    import ssl
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
-                    "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out",
-                    str(certificate)], check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    certificate, context = certified(tmp_path)
     with Platform(hold=2, tls=context) as platform:
         platform.add({"id": "a", "input": 1})
         with Worker(platform, ECHO, state=tmp_path / "state") as worker:

@@ -12,7 +12,9 @@ import collections
 import json
 import re
 import socket
+import ssl
 import struct
+import subprocess
 import threading
 import time
 import urllib.parse
@@ -34,6 +36,7 @@ class Call:
         self.path, self.query = path, dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
         self.at = time.monotonic()
         self.answer = None  # the status, or the name of the fault
+        self.last = False   # on its connection
         words = path.strip("/").split("/")
         self.word = words[2] if len(words) > 2 else ""
         self.job = words[-1] if self.word in ("job-done", "job-stream") else None
@@ -52,10 +55,16 @@ class Call:
 
 class Platform:
     """`faults(call)` gives, for each call, nothing or what is to go wrong: a status, or "reset" (the connection), "half"
-    (of the answer), "garbage" (200 and no JSON), "lost" (the call counts, its answer is lost), "slow" (a reset, later), "hang" (until release())."""
+    (of the answer), "garbage" (200 and no JSON), "lost" (the call counts, its answer is lost), "slow" (a reset, later), "hang" (until release()),
+    "never" (answered, and it does not count), "mute" (never answered, and it counts, a take excepted), "refused" (a reset, and
+    nobody listens for a moment), "close" (all is well, and the connection ends). `handshakes()`, with `tls`, gives for each
+    connection nothing or "cut", "half", "garbage" or "hang": what comes in place of the TLS handshake."""
 
-    def __init__(self, hold=20.0, query="?gpu=none", faults=None, lost_after=None, port=0, tls=None):
+    def __init__(self, hold=20.0, query="?gpu=none", faults=None, lost_after=None, port=0, tls=None, handshakes=None):
         self.hold, self.query, self.faults, self.lost_after, self.tls = hold, query, faults, lost_after, tls
+        self.handshakes = handshakes
+        self.failed_handshakes = collections.Counter()
+        self.outages = 0                                # how often nobody listened
         self.calls = []
         self.jobs = {}                                  # by id: as they were added
         self.handed = collections.Counter()             # how often each was handed over
@@ -67,6 +76,7 @@ class Platform:
         self.seen = {}                                  # by id: when a ping or a take last named it
         self._queue, self._stops = collections.deque(), []
         self._port = port
+        self._idle, self._reopening = set(), None
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -133,20 +143,73 @@ class Platform:
         self._polls = 0
 
         async def begin():
-            server = await asyncio.start_server(self._serve, "127.0.0.1", self._port, limit=64 << 20, backlog=512,
-                                                ssl=self.tls)
-            self.port = server.sockets[0].getsockname()[1]
+            if self.handshakes:
+                self._behind = await self._listen(self._serve, 0, self.tls)
+            self._server = await self._listen_in_front(self._port)
+            self.port = self._server.sockets[0].getsockname()[1]
             self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
-            self._server = server
             if self.lost_after:
                 self._reaper = asyncio.create_task(self._reap())
             self._ready.set()
         self._loop.run_until_complete(begin())
         self._loop.run_forever()
 
+    async def _listen(self, serve, port, tls):
+        return await asyncio.start_server(serve, "127.0.0.1", port, limit=64 << 20, backlog=512, ssl=tls)
+
+    async def _listen_in_front(self, port):
+        if self.handshakes:
+            return await self._listen(self._shake, port, None)
+        return await self._listen(self._serve, port, self.tls)
+
+    async def _be_away(self, seconds):
+        """New connections are refused, and those that wait for a call end, so that the next call needs a new one."""
+        self.outages += 1
+        self._server.close()
+        for writer in list(self._idle):
+            reset(writer)
+        await asyncio.sleep(seconds)
+        while True:
+            try:
+                self._server = await self._listen_in_front(self.port)
+                break
+            except OSError:  # somebody else's for a moment, as the near end of a connection
+                await asyncio.sleep(0.1)
+        self._reopening = None
+
+    async def _shake(self, reader, writer):
+        """In front of the server that speaks TLS: passes bytes on, or spoils the handshake."""
+        fault, passed = self.handshakes(), [writer]
+        try:
+            hello = await reader.read(1 << 16)
+            if fault:
+                self.failed_handshakes[fault] += 1
+            if fault == "cut":
+                return reset(writer)
+            if fault == "garbage":
+                return writer.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+            if fault == "hang":
+                return await reader.read()
+            behind, onwards = await asyncio.open_connection("127.0.0.1", self._behind.sockets[0].getsockname()[1])
+            passed.append(onwards)
+            onwards.write(hello)
+            if fault == "half":
+                writer.write((await behind.read(1 << 16))[:100])
+                return await writer.drain()
+            # The first side that ends, ends both.
+            await asyncio.wait([asyncio.ensure_future(pass_on(reader, onwards)),
+                                asyncio.ensure_future(pass_on(behind, writer))], return_when=asyncio.FIRST_COMPLETED)
+        except (ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            for each in passed:
+                each.close()
+
     def close(self):
         def end():
             self._server.close()
+            if self.handshakes:
+                self._behind.close()
             for task in asyncio.all_tasks(self._loop):
                 task.cancel()
             self._loop.call_later(0.1, self._loop.stop)
@@ -177,18 +240,21 @@ class Platform:
     async def _serve(self, reader, writer):
         try:
             while True:
+                self._idle.add(writer)
                 head = await reader.readuntil(b"\r\n\r\n")
+                self._idle.discard(writer)
                 first, *lines = head.decode("latin-1").split("\r\n")
                 method, target, _ = first.split(" ", 2)
                 headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 call = Call(method, target, headers, body)
                 self.calls.append(call)
-                if not await self._answer(call, reader, writer):
+                if not await self._answer(call, reader, writer) or call.last:
                     break
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
         finally:
+            self._idle.discard(writer)
             writer.close()
 
     async def _answer(self, call, reader, writer):
@@ -197,14 +263,21 @@ class Platform:
             return await self._write(call, writer, 401, b'{"error":"who are you?"}')
         if fault == "hang":
             await self._released.wait()
+        if fault in ("never", "mute"):
+            call.answer = fault
+            if fault == "mute" and call.kind not in ("take", "batch", "stop"):
+                self._count(call)
+            await reader.read()  # until the worker gives up
+            return False
+        if fault == "refused" and self._reopening is None:
+            self._reopening = asyncio.create_task(self._be_away(0.4))
         if fault == "slow":
             await asyncio.sleep(1.5)
-            fault = "reset"
-        if fault == "reset":
+        if fault in ("reset", "slow", "refused"):
             call.answer = fault
-            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            writer.transport.abort()
+            reset(writer)
             return False
+        call.last = fault == "close"
         if isinstance(fault, int):
             return await self._write(call, writer, fault, b'{"error":"on purpose","for":"%s"}' % KEY.encode())
         if fault == "garbage":
@@ -286,6 +359,31 @@ class Platform:
         writer.write(head.encode() + b"\r\n" + body)
         await writer.drain()
         return True
+
+
+def reset(writer):
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+async def pass_on(reader, writer):
+    try:
+        while some := await reader.read(1 << 16):
+            writer.write(some)
+            await writer.drain()
+    except (ConnectionError, asyncio.CancelledError):
+        pass
+
+
+def certified(folder):
+    """The file of a certificate that nobody vouches for, and what Platform's `tls` takes."""
+    key, chain = folder / "key.pem", folder / "certificate.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
+                    "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out",
+                    str(chain)], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain, key)
+    return chain, context
 
 
 def hides_key(text):
