@@ -14,26 +14,6 @@ ZOO = [example("crash_zoo")]
 UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
-@pytest.fixture(scope="module")
-def echo(tmp_path_factory):
-    with Endpoint([example("echo")], state=tmp_path_factory.mktemp("echo") / "state") as endpoint:
-        yield endpoint
-
-
-@pytest.fixture(scope="module")
-def zoo(tmp_path_factory):
-    with Endpoint(ZOO, "--cancel-grace", "300ms", "--term-grace", "300ms", "--grace", "100ms",
-                  state=tmp_path_factory.mktemp("zoo") / "state") as endpoint:
-        yield endpoint
-
-
-@pytest.fixture(scope="module")
-def tokens(tmp_path_factory):
-    with Endpoint([example("tokens")], "--workers", "2", "--grace", "100ms",
-                  state=tmp_path_factory.mktemp("tokens") / "state") as endpoint:
-        yield endpoint
-
-
 def running(endpoint, job_input=None):
     """A job that runs until it is stopped."""
     job = endpoint.run(job_input or {"do": "sleep_ms", "ms": 600_000})
@@ -138,13 +118,14 @@ def test_status_sync_answers_200_with_the_state_when_the_wait_is_over(zoo):
 def test_stream_gives_each_chunk_once_and_the_rest_with_the_end(tokens, method):
     words = "one two three four five six".split()
     job = ask(tokens, "POST", "/run", {"input": {"text": " ".join(words), "delay_ms": 100}})["id"]
-    seen, status = [], ""
-    while status not in ("COMPLETED", "FAILED"):  # what the JavaScript client does: it stops at the first final answer
+    seen = []
+
+    def ended():  # what the JavaScript client does: it stops at the first final answer
         answer = ask(tokens, method, f"/v2/ep/stream/{job}")
         assert isinstance(answer["stream"], list) and {"id", "delayTime", "status"} <= answer.keys()
-        seen += [chunk["output"] for chunk in answer["stream"]]
-        status = answer["status"]
-        time.sleep(0.05)
+        seen.extend(chunk["output"] for chunk in answer["stream"])
+        return answer["status"] in ("COMPLETED", "FAILED")
+    until(ended, 60, "the end of the stream")
     assert seen == words
     assert ask(tokens, method, f"/stream/{job}")["stream"] == []
     assert ask(tokens, "GET", f"/status/{job}")["output"] == words
@@ -165,6 +146,7 @@ def test_stream_wait_answers_with_the_next_chunk(tokens):
     answers = []
     while not answers or answers[-1]["status"] != "COMPLETED":
         answers.append(ask(tokens, "POST", f"/stream/{job}?wait=60000"))
+        assert answers[-1]["status"] in ("IN_QUEUE", "IN_PROGRESS", "COMPLETED"), answers[-1]
     assert [chunk["output"] for answer in answers for chunk in answer["stream"]] == ["one", "two", "three"]
     assert len(answers) <= 4  # one for each chunk, one for the end: never one for nothing
     assert all(answer["stream"] for answer in answers[:-1])

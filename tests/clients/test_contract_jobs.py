@@ -11,22 +11,10 @@ import time
 import pytest
 
 from endpoint import BULKHEAD, Endpoint, example, until
+from served import QUICK
 
 ZOO = [example("crash_zoo")]
-QUICK = ["--cancel-grace", "300ms", "--term-grace", "300ms", "--grace", "100ms"]
 TERMINAL = {"delayTime", "executionTime", "id", "status", "workerId"}  # what clients with a schema require at the end
-
-
-@pytest.fixture(scope="module")
-def echo(tmp_path_factory):
-    with Endpoint([example("echo")], state=tmp_path_factory.mktemp("echo") / "state") as endpoint:
-        yield endpoint
-
-
-@pytest.fixture(scope="module")
-def zoo(tmp_path_factory):
-    with Endpoint(ZOO, *QUICK, state=tmp_path_factory.mktemp("zoo") / "state") as endpoint:
-        yield endpoint
 
 
 def status(endpoint, job):

@@ -36,19 +36,6 @@ async def wait_for(job, *states):
     raise AssertionError(f"{job.job_id} did not become one of {states}")
 
 
-@pytest.fixture(scope="module")
-def echo(tmp_path_factory):
-    with Endpoint([example("echo")], state=tmp_path_factory.mktemp("echo") / "state") as endpoint:
-        yield endpoint
-
-
-@pytest.fixture(scope="module")
-def zoo(tmp_path_factory):
-    with Endpoint([example("crash_zoo")], "--cancel-grace", "300ms", "--term-grace", "300ms", "--grace", "100ms",
-                  state=tmp_path_factory.mktemp("zoo") / "state") as endpoint:
-        yield endpoint
-
-
 @in_a_loop
 async def test_run_status_output(echo):
     point_at(echo)

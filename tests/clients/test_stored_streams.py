@@ -3,11 +3,10 @@
 import http.client
 import json
 import signal
-import time
 
 import pytest
 
-from endpoint import Endpoint, example, until
+from endpoint import FINAL, Endpoint, example, until
 
 WORDS = [f"w{n}" for n in range(200)]
 TOKENS = [example("tokens")]
@@ -46,15 +45,24 @@ def chunks_of(seen):
     return [(int(number), data["output"]) for event, number, data in seen if event == "chunk"]
 
 
+def poll_to_the_end(endpoint, job):
+    seen = []
+
+    def ended():
+        status, some = poll(endpoint, job)
+        seen.extend(some)
+        return status if status in FINAL else None
+    assert until(ended, 60, "the end of the stream") == "COMPLETED"
+    return seen
+
+
 @pytest.fixture
 def finished(tmp_path):
     """A supervisor that knows a finished stream from its journal alone, of which polls have had the first part."""
     state = tmp_path / "state"
     with Endpoint(TOKENS, state=state) as endpoint:
         job = endpoint.run({"text": " ".join(WORDS), "delay_ms": 5})
-        had = []
-        while not had:
-            had += poll(endpoint, job)[1]
+        had = until(lambda: poll(endpoint, job)[1], 60, "the first words")
         endpoint.wait(job)
         # The position is written by the way, a moment later. What is written after it is there means that it is, too.
         endpoint.runsync({"text": "marker"})
@@ -118,11 +126,7 @@ def test_a_job_that_is_tried_again_streams_behind_what_was_seen(tmp_path):
         assert numbers == sorted(set(numbers)) and numbers[0] > had[-1][0]
         assert [word for _, word in chunks_of(rest)][-20:] == WORDS[:20]
         assert rest[-1][2]["status"] == "COMPLETED" and rest[-1][2]["output"] == WORDS[:20]
-        polled, status = [], ""
-        while status != "COMPLETED":
-            status, some = poll(endpoint, job)
-            polled += some
-        assert polled[-20:] == WORDS[:20]
+        assert poll_to_the_end(endpoint, job)[-20:] == WORDS[:20]
 
 
 def test_a_job_that_waited_streams_after_the_restart(tmp_path):
@@ -132,12 +136,7 @@ def test_a_job_that_waited_streams_after_the_restart(tmp_path):
         job = endpoint.run({"text": " ".join(WORDS[:5])})
         endpoint.stop(signal.SIGKILL)
     with Endpoint(TOKENS, state=state) as endpoint:
-        seen, status = [], ""
-        while status != "COMPLETED":
-            status, some = poll(endpoint, job)
-            seen += some
-            time.sleep(0.01)
-        assert seen == WORDS[:5]
+        assert poll_to_the_end(endpoint, job) == WORDS[:5]
 
 
 def test_polls_and_followers_share_a_stream(tmp_path):

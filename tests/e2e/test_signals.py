@@ -80,8 +80,10 @@ def test_hup_changes_keys(tmp_path):
 def test_a_wrong_file_changes_nothing(tmp_path):
     with configured(tmp_path, "workers = 2\n") as endpoint:
         until(lambda: ready(endpoint) == 2, what="two children")
+        pids = sorted(endpoint.children())
         endpoint.change("workers = 0\n")
         endpoint.wait_line("stays as it was: .*workers = 0: must be")
+        assert ready(endpoint) == 2 and sorted(endpoint.children()) == pids
         endpoint.change("workers = 3\ngrace = 1\n")
         endpoint.wait_line("only a restart takes it up: grace")
         until(lambda: ready(endpoint) == 3, what="three children")

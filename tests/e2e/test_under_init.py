@@ -145,6 +145,7 @@ def test_sockets_handed_over_are_kept(tmp_path):
 def ask(port, timeout=20.0):
     import http.client
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    deadline = time.monotonic() + timeout
     try:
         while True:
             try:
@@ -154,6 +155,8 @@ def ask(port, timeout=20.0):
                 raise
             except (http.client.HTTPException, ConnectionError):  # its supervisor died with it in hand
                 connection.close()
+                if time.monotonic() > deadline:
+                    raise
     finally:
         connection.close()
 

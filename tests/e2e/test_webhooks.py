@@ -4,7 +4,9 @@ import hashlib
 import hmac
 import json
 import signal
+import sqlite3
 import time
+from contextlib import closing
 
 import pytest
 
@@ -91,14 +93,17 @@ def test_a_restarted_supervisor_delivers_what_its_predecessor_could_not(tmp_path
         with Endpoint(ZOO, *options, state=tmp_path / "state") as endpoint:
             done = endpoint.run({"do": "ok", "value": "done"}, webhook=f"{receiver.url}/done")
             failed = endpoint.run({"do": "segfault"}, webhook=f"{receiver.url}/failed")
-            endpoint.runsync({"do": "ok", "value": "brief"}, webhook=f"{receiver.url}/brief")
+            brief = endpoint.runsync({"do": "ok", "value": "brief"}, webhook=f"{receiver.url}/brief")["id"]
             endpoint.wait(failed)
             endpoint.wait_line("fail .*connect")
             cut_off = endpoint.run({"do": "report_and_hang"}, webhook=f"{receiver.url}/cut-off")
             # In progress is not enough: a job handed out and not begun would run again.
             until(lambda: endpoint.get(f"/status/{cut_off}").json.get("output") == "hanging", 60, "the job's first word")
             endpoint.stop(signal.SIGKILL)
-        time.sleep(1.1)  # the brief one's retention ends; its webhook does not
+        with closing(sqlite3.connect(tmp_path / "state" / "journal.db")) as journal:
+            find = "SELECT expires_ms FROM outcomes JOIN jobs USING (key) WHERE id = ?"
+            [expires_ms] = journal.execute(find, [brief]).fetchone()
+        until(lambda: time.time() * 1000 > expires_ms, 60, "the end of the brief one's retention; its webhook goes on")
         with Endpoint(ZOO, *options, state=tmp_path / "state") as endpoint:
             endpoint.wait_line("fail .*connect")
             receiver.up()

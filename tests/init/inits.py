@@ -140,6 +140,11 @@ class Run:
         except ValueError:  # closed: the run is over
             pass
 
+    def read_out(self):
+        """Whatever was written before the end is in `lines` and `errors`."""
+        for reader in self._readers:
+            reader.join(self.init.patience)
+
     def until(self, condition, what):
         deadline = time.monotonic() + self.init.patience
         while not (value := condition()):

@@ -23,11 +23,14 @@ def wake_ups(pid):
 
 
 def at_rest(run, pid):
-    """No wake-up between two looks, in between which an idle process has none."""
+    """No wake-up for a while, in which an idle process has none."""
+    count, since = wake_ups(pid), time.monotonic()
+
     def still():
-        before = wake_ups(pid)
-        time.sleep(0.1)
-        return wake_ups(pid) == before
+        nonlocal count, since
+        if wake_ups(pid) != count:
+            count, since = wake_ups(pid), time.monotonic()
+        return time.monotonic() - since > 0.1
     run.until(still, "its rest")
 
 

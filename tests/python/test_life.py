@@ -1,6 +1,7 @@
 """How a Python child's jobs and its processes end: cancels, time limits, crashes, exits, forks, what is printed meanwhile."""
 
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -237,12 +238,10 @@ def test_programs_of_a_handler_see_a_plain_environment(serve):
 
 
 def test_a_supervisor_killed_takes_its_children_along(tmp_path):
-    endpoint = Endpoint([sys.executable, LIFE, "standard"], state=tmp_path / "s")
-    begun(endpoint, {"do": "sleep", "s": 600})
-    children = endpoint.children()
-    endpoint.process.kill()
-    endpoint.process.wait()
-    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children) or None, timeout=60, what="the children's end")
+    with Endpoint([sys.executable, LIFE, "standard"], state=tmp_path / "s") as endpoint:
+        begun(endpoint, {"do": "sleep", "s": 600})
+        assert endpoint.stop(signal.SIGKILL) == -signal.SIGKILL
+    until(lambda: not processes_with(str(tmp_path)), timeout=60, what="the children's end")
 
 
 def test_a_stop_lets_the_running_job_end(serve, tmp_path):
@@ -263,7 +262,7 @@ asyncio.run(main())
 
 def test_an_event_loop_around_the_start_is_a_failed_set_up(tmp_path):
     """And not a process that takes jobs with it when it goes."""
-    endpoint = Endpoint([sys.executable, "-c", IN_A_LOOP], state=tmp_path / "s", ready=False)
-    endpoint.wait_line("Cannot run the event loop while another loop is running", 60)
-    assert endpoint.process.wait(60) == 69
+    with Endpoint([sys.executable, "-c", IN_A_LOOP], state=tmp_path / "s", ready=False) as endpoint:
+        endpoint.wait_line("Cannot run the event loop while another loop is running", 60)
+        assert endpoint.process.wait(60) == 69
     assert not processes_with(str(tmp_path))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -84,12 +85,17 @@ def test_rp_serve_api_is_bulkhead_serve(tmp_path):
     process = subprocess.Popen([sys.executable, str(HERE / "zoo.py"), "standard", "--rp_serve_api", "--rp_api_port", str(port),
                                 "--rp_api_host", "127.0.0.1"], cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
     try:
+        assert select.select([process.stderr], [], [], 60)[0], "nothing was said"
         assert "listening on" in process.stderr.readline()
         request = urllib.request.Request(f"http://127.0.0.1:{port}/runsync", b'{"input": {"do": "dict"}}')
         assert json.load(urllib.request.urlopen(request, timeout=60))["output"] == {"a": 1}
     finally:
         process.terminate()
-        process.communicate(timeout=60)
+        try:
+            process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
     assert process.returncode == 0
 
 

@@ -62,7 +62,7 @@ def test_its_heartbeat_goes_on_and_others_work_on(tmp_path):
         held = time.monotonic() - begun
         assert endpoint.wait(job)["status"] == "COMPLETED"
         assert len(signs) >= held / 4, (signs, held)  # at least every fourth heartbeat was seen by itself
-        assert statistics.median(took) < max(10 * before, 0.1), (before, took)
+        assert len(took) > 5, took  # a second round was begun while it held: the first was over by then
         assert endpoint.wait(job)["output"] != other
         print(f"held {held:.1f} s, {len(signs)} signs of life, others' jobs: median {statistics.median(took) * 1000:.1f} ms, "
               f"longest {max(took) * 1000:.1f} ms, before {before * 1000:.1f} ms")
@@ -72,11 +72,9 @@ def test_a_cancel_goes_down_the_ladder(tmp_path):
     with Endpoint([sys.executable, LIFE, "standard"], "--cancel-grace", "500ms", "--term-grace", "500ms",
                   state=tmp_path / "state") as endpoint:
         job = holding(endpoint, 10 * HOLD_S + 60)
-        begun = time.monotonic()
+        holders, begun = endpoint.children(), time.monotonic()
         endpoint.post(f"/cancel/{job}")
         # The client has its answer at once; the process is through when the next job has one.
         assert endpoint.wait(job)["status"] == "CANCELLED"
-        assert endpoint.runsync({})["status"] == "COMPLETED"
-        took = time.monotonic() - begun
-        assert took < 5 * HOLD_S + 30, took  # and not the length of the hold
-        print(f"cancel to the next job: {took:.2f} s")
+        assert endpoint.runsync({})["output"] not in holders  # a hold that had ended by itself would have left its process
+        print(f"cancel to the next job: {time.monotonic() - begun:.2f} s")

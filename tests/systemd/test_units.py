@@ -46,8 +46,9 @@ def test_verify_would_notice(units):
 def test_the_score_is_low(units, name):
     run = analyze("security", "--offline=true", f"--threshold={int(THRESHOLD * 10)}", units / name)
     found = re.search(r"exposure level for \S+: ([0-9.]+)", run.stdout)
-    if found is None:
+    if "unrecognized option" in run.stderr:
         pytest.skip("this systemd-analyze judges no files: " + run.stderr.strip())
+    assert found, run.stdout + run.stderr
     score = float(found[1])
     assert run.returncode == 0 and score < THRESHOLD
     stated = re.search(r"score of ([0-9.]+)", (SOURCE / "docs" / "SYSTEMD.md").read_text())
