@@ -42,7 +42,9 @@ MemoryJournal::Record* MemoryJournal::live(const Job& job) {
 }
 
 void MemoryJournal::accept(const Job& job, Written written) {
-  trim();
+  trim(job.input.size());
+  // What is left then is of jobs that are not settled: nothing that may be forgotten.
+  if (options_.max_bytes_in_memory != 0 && bytes_ > options_.max_bytes_in_memory) return written(Fault::SizeLimit);
   if (!job.idempotency_key.empty()) {
     auto taken = ids_.find(job.idempotency_key);
     if (taken != ids_.end() && taken->second != job.id) return written(Fault::DuplicateKey);

@@ -414,5 +414,24 @@ TEST(MemoryJournal, ForgetsTheOldestResultsWhenThereIsNoRoom) {
   EXPECT_EQ(journal.chunk(job, 1, 2, std::string(12'000, 'x')), std::errc::no_space_on_device);
 }
 
+TEST(MemoryJournal, RefusesJobsWhereResultsThatWaitForTheirDeliveryTakeAllRoom) {
+  Options options;
+  options.durability = Durability::Memory;
+  options.max_bytes_in_memory = 10 * (1'000 + MemoryJournal::kRecordBytes);
+  Session journal(std::move(options));
+  int accepted = 0;
+  std::error_code refused;
+  for (; accepted < 20; ++accepted) {
+    Job job = make_job(std::to_string(accepted));
+    refused = journal.accept(job);
+    if (refused) break;
+    journal.finish(job, completed(std::string(1'000, 'x'), 4'000'000'000'000));
+  }
+  EXPECT_EQ(accepted, 11);
+  EXPECT_EQ(refused, std::errc::no_space_on_device);
+  journal->settle(make_job("0"));
+  EXPECT_FALSE(journal.accept(make_job("again"))) << "one was delivered";
+}
+
 }  // namespace
 }  // namespace bulkhead::journal::testing
