@@ -343,19 +343,30 @@ std::uint64_t EmbeddedQueue::stream(std::string_view id, milliseconds wait, Unre
   return waiter.number;
 }
 
-/// What is before the chunks in memory, from the journal. It counts as given from here on, so that nobody gets it twice.
+/// What is before the chunks in memory, from the journal. It counts as given from here on, so that nobody gets it twice;
+/// what the journal did not give at once is left for the next poll.
 void EmbeddedQueue::poll_stored(Entry& entry, Unread seen) {
   std::string id = entry.id;
   std::uint32_t from = std::exchange(entry.polled, entry.first_chunk() - 1) + 1;
   std::uint32_t end = entry.first_chunk();
-  journal_.chunks(id, from, options_.stream_bytes_max,
-                  [this, id, end, seen = std::move(seen)](std::vector<StoredChunk> stored) {
-                    std::vector<Payload> unread;
-                    for (StoredChunk& chunk : stored)
-                      if (chunk.number < end) unread.push_back(std::move(chunk.chunk));
-                    if (Entry* now = find(id)) return give_unread(*now, std::move(unread), seen);
-                    look_up(id, [seen, unread = std::move(unread)](const JobView* view) { seen(view, unread); });
-                  });
+  journal_.chunks(
+      id, from, options_.stream_bytes_max, [this, id, end, seen = std::move(seen)](std::vector<StoredChunk> stored) {
+        std::uint32_t last = end - 1;
+        std::vector<Payload> unread;
+        for (StoredChunk& chunk : stored) {
+          if (chunk.number >= end) continue;
+          last = chunk.number;
+          unread.push_back(std::move(chunk.chunk));
+        }
+        Entry* now = find(id);
+        if (!now) return look_up(id, [seen, unread = std::move(unread)](const JobView* view) { seen(view, unread); });
+        if (last + 1 == end || now->polled + 1 != end) return give_unread(*now, std::move(unread), seen);
+        now->polled = last;
+        journal_.polled(id, last);
+        JobView view = now->view();
+        view.status = Status::InProgress;  // whoever is told of the end asks no more
+        seen(&view, std::move(unread));
+      });
 }
 
 /// Gives what no poll has had yet, behind `unread`.
@@ -423,7 +434,7 @@ void EmbeddedQueue::make_room(Entry& entry) {
   while (entry.chunk_bytes >= options_.stream_bytes_max && !entry.chunks.empty() && entry.first_chunk() <= entry.read) {
     std::size_t bytes = entry.chunks.front().size();
     entry.chunk_bytes -= bytes;
-    if (entry.finished_ms != 0) kept_bytes_ -= std::min(kept_bytes_, bytes);
+    if (!entry.is_linked()) kept_bytes_ -= std::min(kept_bytes_, bytes);  // it is among the finished ones
     entry.chunks.pop_front();
   }
   if (entry.chunk_bytes >= options_.stream_bytes_max) return;

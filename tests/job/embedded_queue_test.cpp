@@ -288,6 +288,34 @@ TEST_F(EmbeddedQueueTest, AFollowersReadingLetsASlowedHandlerGoOn) {
   EXPECT_EQ(workers.orders.back(), "ack 1 1");
 }
 
+TEST_F(EmbeddedQueueTest, WhatTheJournalDoesNotGiveAtOnceIsLeftForTheNextPoll) {
+  options.stream_bytes_max = 4;
+  make();
+  dispatcher.ready(1, "w0.1", 1, 0);
+  submit(make_job("a"));
+  Endpoint::Position at;
+  auto follow = [&] { queue->follow("a", at, [&](const JobView*, Endpoint::News news) { at = news.position; }); };
+  for (std::uint32_t number = 1; number <= 4; ++number) {  // a follower lets memory go of all but the last
+    dispatcher.chunk(1, number, Payload::of("\"" + std::to_string(number) + "bc\""));
+    follow();
+  }
+  follow();
+  dispatcher.succeeded(1, 5, Payload::of("[]"), 1ms, false);
+  journal.stored["a"] = {{1, Payload::of("1")}, {2, Payload::of("2")}, {3, Payload::of("3")}, {4, Payload::of("4")}};
+  journal.most = 2;  // the cap of one reading
+  std::vector<std::string> polled;
+  std::vector<Status> told;
+  for (int i = 0; i < 4; ++i) {
+    queue->stream("a", 0ms, [&](const JobView* view, std::vector<Payload> unread) {
+      told.push_back(view->status);
+      for (auto& chunk : unread) polled.emplace_back(chunk.bytes().substr(chunk.bytes()[0] == '"', 1));
+    });
+  }
+  EXPECT_EQ(polled, (std::vector<std::string>{"1", "2", "3", "4"}));
+  EXPECT_EQ(told.front(), Status::InProgress) << "who is told of the end asks no more";
+  EXPECT_EQ(told.back(), Status::Completed);
+}
+
 TEST_F(EmbeddedQueueTest, AFailedJobRunsAgainUnderItsId) {
   dispatcher.ready(1, "w0.1", 1, 0);
   submit(make_job("a"));

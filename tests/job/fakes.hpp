@@ -37,6 +37,7 @@ class FakeJournal final : public Journal {
   std::map<std::string, Remembered, std::less<>> remembered;
   std::map<std::string, std::string, std::less<>> keys;  ///< idempotency key -> id
   std::map<std::string, std::vector<StoredChunk>, std::less<>> stored;
+  std::size_t most = 1'000;                                     ///< of them that one reading gives
   std::map<std::string, std::uint32_t, std::less<>> positions;  ///< of polls
 
   /// Answers all that waits.
@@ -81,7 +82,7 @@ class FakeJournal final : public Journal {
     std::vector<StoredChunk> some;
     if (auto known = stored.find(id); known != stored.end())
       for (const StoredChunk& chunk : known->second)
-        if (chunk.number >= from) some.push_back(chunk);
+        if (chunk.number >= from && some.size() < most) some.push_back(chunk);
     found(std::move(some));
   }
   void unread(std::string_view id, std::uint32_t after, std::size_t max_bytes,
