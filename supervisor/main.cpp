@@ -61,8 +61,9 @@ class PassingState {
 /// How often a minute a supervisor that was killed is started again.
 int restarts(const config::Config& config, const config::Environment& environment) {
   // The local test's job lives in memory: another supervisor would run it a second time.
+  auto take = environment.find("RUNPOD_WEBHOOK_GET_JOB");
   bool local = config.subcommand == config::Subcommand::Run &&
-               (names_test_job(config.command) || !environment.contains("RUNPOD_WEBHOOK_GET_JOB"));
+               (names_test_job(config.command) || take == environment.end() || take->second.empty());
   return local ? 0 : 10;
 }
 
