@@ -452,6 +452,7 @@ void Supervisor::Parts::pool_health(const std::string& reason, bool never_ready)
 void Supervisor::Parts::give_up(int code) {
   if (phase_ != Ending::No) return;
   phase_ = Ending::Closing;
+  if (platform_) platform_->drain();
   dispatcher_.drain();
   if (platform_) dispatcher_.stop_all();
   exit_code_ = code;

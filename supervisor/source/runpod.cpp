@@ -74,7 +74,7 @@ RunPod::RunPod(boost::asio::any_io_executor executor, RunPodOptions options, con
 void RunPod::start() {
   pings_.start();
   stops_.look();
-  takes_.look();
+  takes_.start();
 }
 
 // ---- jobs come -----------------------------------------------------------------------------------------------------

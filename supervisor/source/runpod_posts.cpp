@@ -203,13 +203,17 @@ void RunPodPosts::answer(const std::string& job_id, Outcome outcome) {
   lane->outcome = std::move(outcome);
   lane->settled = [] {};
   ++unsent_;
+  if (lane->muted) return mute(job_id);  // the platform has stopped it meanwhile
   ask(*lane);
 }
 
 std::vector<std::string_view> RunPodPosts::jobs() const {
   std::vector<std::string_view> ids;
   ids.reserve(lanes_.size());
-  for (const auto& [number, lane] : lanes_) ids.push_back(lane->id);
+  // A ping has room for some 150: first those that have not ended, which nothing else tells the platform of.
+  for (bool ended : {false, true})
+    for (const auto& [number, lane] : lanes_)
+      if (lane->ended == ended) ids.push_back(lane->id);
   return ids;
 }
 
@@ -231,6 +235,12 @@ void RunPodPosts::close(Lane& lane) {
 void RunPodPosts::flush(std::function<void()> sent) {
   if (lanes_.empty()) return sent();
   sent_ = std::move(sent);
+  // The last tries: what pauses does not wait for its time.
+  closed_until_.reset();
+  while (Lane* lane = pausing_.pop_due(std::chrono::steady_clock::time_point::max())) {
+    lane->stage = Lane::Stage::InLine;
+    line_.push_back(lane->number);
+  }
   pump();
 }
 

@@ -9,14 +9,16 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::size_t kOpenMax = 2;
-constexpr int kBatchMax = 100;
 /// The official worker's cap on a poll; over it, the poll was empty.
 constexpr milliseconds kHeld{90'000};
 /// An empty answer that came sooner was not held: somebody who polls so is asked ever more seldom, up to once a second.
 constexpr milliseconds kQuick{1'000};
 constexpr milliseconds kFirstPause{25};
-/// A batch of the largest jobs the platform takes.
-constexpr std::size_t kAnswerMax = std::size_t{256} << 20;
+/// The largest job that the platform takes, of /runsync, and as many of them as one answer may hold: a larger answer would
+/// be cut off, and all in it lost.
+constexpr std::size_t kJobMax = std::size_t{20} << 20;
+constexpr int kBatchMax = 12;
+constexpr std::size_t kAnswerMax = (kBatchMax + 1) * kJobMax;
 
 }  // namespace
 
@@ -26,8 +28,13 @@ RunPodTakes::RunPodTakes(boost::asio::any_io_executor executor, HttpClient& http
 
 RunPodTakes::~RunPodTakes() { stop(); }
 
+void RunPodTakes::start() {
+  taking_ = true;
+  look();
+}
+
 void RunPodTakes::look() {
-  if (draining_ || pausing_ || open_.size() >= kOpenMax) return;
+  if (!taking_ || pausing_ || open_.size() >= kOpenMax) return;
   int missing = options_.wanted() - asked_for_;
   if (missing > 0) begin(urls_.takes_batches() ? std::min(missing, kBatchMax) : 1);
 }
@@ -97,7 +104,7 @@ void RunPodTakes::pause(milliseconds time) {
 }
 
 void RunPodTakes::stop() {
-  draining_ = true;
+  taking_ = false;
   timer_.cancel();
   for (auto& [number, poll] : open_) http_.cancel(poll.call);
   open_.clear();

@@ -39,12 +39,14 @@ class RunPodTakes {
   RunPodTakes(const RunPodTakes&) = delete;
   RunPodTakes& operator=(const RunPodTakes&) = delete;
 
+  /// Polls from now on; before, none is made however much room there is.
+  void start();
   /// Slots may have become free.
   void look();
   /// Nothing can be taken for a while: what came could not be kept.
   void hold_off(std::string_view reason);
   /// No further polls. Those that are open stay: what they deliver was handed over.
-  void drain() { draining_ = true; }
+  void drain() { taking_ = false; }
   /// Open ones are dropped too.
   void stop();
   std::size_t open() const { return open_.size(); }
@@ -72,7 +74,7 @@ class RunPodTakes {
   int asked_for_ = 0;
   int quick_ = 0;  ///< polls in a row that ended empty at once
   bool pausing_ = false;
-  bool draining_ = false;
+  bool taking_ = false;
 };
 
 }  // namespace bulkhead

@@ -53,6 +53,7 @@ class RunPodTest : public ::testing::Test {
     server.answer = [this](const std::string& request) -> std::string {
       if (request.starts_with("GET /job-take")) return next(bodies);
       if (request.starts_with("GET /job-stop/")) return next(stops);
+      if (request.starts_with("GET /ping")) return testing::Server::ok("{}");
       std::string status = done.front();
       if (done.size() > 1) done.erase(done.begin());
       if (request.starts_with("POST /done/") && status != "200") return answer(status, "no");
@@ -62,6 +63,8 @@ class RunPodTest : public ::testing::Test {
     options.platform.take = server.url() + "/job-take/$ID";
     options.platform.output = server.url() + "/done/$ID";
     options.platform.stream = server.url() + "/stream/$ID";
+    options.platform.ping = server.url() + "/ping";
+    options.platform.ping_interval = 50ms;
     options.platform.key = "key";
     options.platform.worker_id = "w";
     options.version = "0";
@@ -122,6 +125,52 @@ TEST_F(RunPodTest, NothingIsTakenWithoutRoomAndABatchWhereThereIsMore) {
   source->room(9);
   settle_down();
   EXPECT_EQ(of("GET /job-take").size(), 2U);
+}
+
+TEST_F(RunPodTest, NothingIsTakenBeforeTheStartOrAfterTheDrain) {
+  room = 1;
+  source->room(1);
+  settle_down();
+  EXPECT_TRUE(of("GET /job-take").empty()) << "the machine may not be fit for it";
+  source->start();
+  until([&] { return of("GET /job-take").size() == 1; });
+  source->drain();
+  room = 9;
+  source->room(9);
+  settle_down();
+  EXPECT_EQ(of("GET /job-take").size(), 1U);
+}
+
+TEST_F(RunPodTest, ABatchFitsIntoOneAnswer) {
+  room = 1'000;
+  source->start();
+  until([&] { return of("GET /job-take-batch/w?batch_size=12&").size() == 1; });
+}
+
+TEST_F(RunPodTest, TheLastTriesWaitForNoPause) {
+  done = {"503 No\r\nRetry-After: 120\r\nX:", "200"};
+  bodies = {R"({"id":"a","input":1})"};
+  source->start();
+  until([&] { return intake.jobs.size() == 1; });
+  journal.remembered["a"] = {intake.jobs[0], completed("1")};
+  source->report(intake.jobs[0], completed("1"), [] {});
+  until([&] { return of("POST /done/a").size() == 1; });
+  settle_down();
+  bool flushed = false;
+  source->flush([&] { flushed = true; });
+  until([&] { return flushed; });
+  EXPECT_EQ(of("POST /done/a").size(), 2U);
+}
+
+TEST_F(RunPodTest, APingNamesFirstWhatHasNotEnded) {
+  done = {"503"};
+  bodies = {R"([{"id":"first","input":1},{"id":"second","input":1}])"};
+  room = 2;
+  source->start();
+  until([&] { return intake.jobs.size() == 2; });
+  journal.remembered["first"] = {intake.jobs[0], completed("1")};
+  source->report(intake.jobs[0], completed("1"), [] {});
+  until([&] { return !of("GET /ping?job_id=second%2Cfirst&").empty(); });
 }
 
 TEST_F(RunPodTest, AJobIsSubmittedWithEverythingItBrought) {
