@@ -42,13 +42,18 @@ ChildProcess::~ChildProcess() {
   remove_files();
 }
 
+process::Output::Names ChildProcess::output_names() const {
+  return {site_.files / (worker_id_ + ".stdout"), site_.files / (worker_id_ + ".stderr")};
+}
+
 void ChildProcess::prepare() {
   scratch_ = site_.scratch.make(worker_id_);
   black_box_ = process::BlackBoxFile::create(site_.files / (worker_id_ + ".box"));
   crash_file_ = site_.files / (worker_id_ + ".crash");
   create_empty(crash_file_);
-  output_.emplace(site_.executor,
-                  [this](process::Stream stream, std::string_view line) { handlers_.printed(stream, line); });
+  output_.emplace(
+      site_.executor, [this](process::Stream stream, std::string_view line) { handlers_.printed(stream, line); },
+      process::Output::Limits{}, output_names(), process::Output::Open::Make);
   cookie_ = process::make_cookie(site_.options.cookie_prefix);
   oom_at_launch_ = site_.oom.read();
 }
@@ -127,6 +132,7 @@ void ChildProcess::remove_files() noexcept {
   scratch_.discard();
   if (black_box_) black_box_->remove();
   if (!crash_file_.empty()) unlink(crash_file_.c_str());
+  for (const std::filesystem::path& fifo : {output_names().out, output_names().err}) unlink(fifo.c_str());
 }
 
 std::optional<process::BlackBoxSnapshot> ChildProcess::last_words() const { return black_box_->read(); }

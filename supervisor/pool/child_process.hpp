@@ -91,6 +91,7 @@ class ChildProcess {
 
  private:
   void prepare();
+  process::Output::Names output_names() const;
   void exited(const process::ExitStatus& status);
   void remove_files() noexcept;
 

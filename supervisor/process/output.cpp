@@ -12,6 +12,7 @@
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -48,18 +49,47 @@ Output::Limits sane(Output::Limits limits) {
   return limits;
 }
 
+struct Ends {
+  Descriptor ours;
+  Descriptor child_s;
+};
+
+Ends make_pipe() {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) < 0) throw std::system_error(errno, std::generic_category(), "pipe2");
+  Ends pipe{Descriptor(ends[0]), Descriptor(ends[1])};
+  ::fcntl(pipe.ours.get(), F_SETFL, O_NONBLOCK);
+  return pipe;
+}
+
+Ends open_fifo(const std::filesystem::path& name, Output::Open how) {
+  auto fail = [&](const char* operation) {
+    throw std::system_error(errno, std::generic_category(), operation + name.string());
+  };
+  if (how == Output::Open::Make) {
+    ::unlink(name.c_str());
+    if (::mkfifo(name.c_str(), 0600) < 0) fail("make the FIFO ");
+  }
+  Ends fifo;
+  fifo.ours = Descriptor(::open(name.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW));
+  if (!fifo.ours) fail("open ");
+  if (how == Output::Open::Reopen) return fifo;
+  fifo.child_s = Descriptor(::open(name.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  if (!fifo.child_s) fail("open ");
+  return fifo;
+}
+
 }  // namespace
 
 struct Output::State : std::enable_shared_from_this<Output::State> {
   struct Pipe {
-    Pipe(State& owner, Stream which)
-        : stream(which), watched(owner.executor), pause(owner.executor), lines(owner.limits.max_line) {
-      int ends[2];
-      if (::pipe2(ends, O_CLOEXEC) < 0) throw std::system_error(errno, std::generic_category(), "pipe2");
-      end = Descriptor(ends[0]);
-      child_end = Descriptor(ends[1]);
-      ::fcntl(end.get(), F_SETFL, O_NONBLOCK);
-    }
+    Pipe(State& owner, Stream which, Ends ends)
+        : stream(which),
+          end(std::move(ends.ours)),
+          child_end(std::move(ends.child_s)),
+          watched(owner.executor),
+          pause(owner.executor),
+          lines(owner.limits.max_line) {}
     ~Pipe() { unwatch(); }
     void unwatch() {
       if (watched.is_open()) watched.release();
@@ -73,12 +103,12 @@ struct Output::State : std::enable_shared_from_this<Output::State> {
     std::size_t keep = 0;  ///< of what it holds, while flooding
   };
 
-  State(asio::any_io_executor on, Sink to, Limits most)
+  State(asio::any_io_executor on, Sink to, Limits most, Ends ends_of_out, Ends ends_of_err)
       : executor(std::move(on)),
         sink(std::move(to)),
         limits(sane(most)),
-        out(*this, Stream::Stdout),
-        err(*this, Stream::Stderr),
+        out(*this, Stream::Stdout, std::move(ends_of_out)),
+        err(*this, Stream::Stderr, std::move(ends_of_err)),
         budget(static_cast<double>(limits.burst)) {}
 
   void start() {
@@ -280,7 +310,10 @@ struct Output::State : std::enable_shared_from_this<Output::State> {
 };
 
 Output::Output(asio::any_io_executor executor, Sink sink, Limits limits)
-    : state_(std::make_shared<State>(std::move(executor), std::move(sink), limits)) {}
+    : state_(std::make_shared<State>(std::move(executor), std::move(sink), limits, make_pipe(), make_pipe())) {}
+Output::Output(asio::any_io_executor executor, Sink sink, Limits limits, const Names& names, Open open)
+    : state_(std::make_shared<State>(std::move(executor), std::move(sink), limits, open_fifo(names.out, open),
+                                     open_fifo(names.err, open))) {}
 Output::~Output() = default;
 
 int Output::stdout_fd() const { return state_->out.child_end.get(); }

@@ -9,6 +9,9 @@
 // starts a line over, so that a progress bar is one line.
 //
 // End of file is nobody's signal here: a grandchild may hold the pipe long after the child is gone.
+//
+// A child that shall outlive its supervisor writes to FIFOs that have names. It has them open for reading, too: so a reader
+// that dies is no SIGPIPE, what was not read waits for the next reader, and when they are full the child waits.
 
 #pragma once
 
@@ -16,6 +19,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -44,6 +48,15 @@ class Output {
   /// Makes the pipes. Throws std::system_error (out of descriptors).
   Output(asio::any_io_executor executor, Sink sink, Limits limits);
   Output(asio::any_io_executor executor, Sink sink) : Output(executor, std::move(sink), Limits{}) {}
+
+  /// FIFOs, whose names belong to whoever gave them. `Make`: new ones, 0600, in the place of what has these names.
+  /// `Reopen`: those of a child that another process started; there are no ends for it then. Throws std::system_error.
+  struct Names {
+    std::filesystem::path out;
+    std::filesystem::path err;
+  };
+  enum class Open : std::uint8_t { Make, Reopen };
+  Output(asio::any_io_executor executor, Sink sink, Limits limits, const Names& names, Open open);
   Output(Output&&) noexcept = default;
   Output& operator=(Output&&) noexcept = default;
   ~Output();
@@ -63,7 +76,8 @@ class Output {
   std::vector<std::string> tail() const;
   void clear_tail();
 
-  /// Stops reading and closes the pipes; a child that still writes gets SIGPIPE. What was unfinished is passed on.
+  /// Stops reading and closes the pipes; a child that still writes gets SIGPIPE, or waits if they have names. What was
+  /// unfinished is passed on.
   void close();
 
   std::uint64_t bytes_read() const;

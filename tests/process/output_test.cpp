@@ -184,5 +184,34 @@ TEST(Output, NoLineAfterItsEnd) {
   EXPECT_EQ(child.poll()->signal, SIGPIPE);
 }
 
+TEST(Output, AFifoWhoseReaderHasGoneKillsNobodyAndIsReadOn) {
+  Loop loop;
+  char dir[] = "/tmp/bhoutput-XXXXXX";
+  ASSERT_NE(::mkdtemp(dir), nullptr);
+  const Output::Names names{std::filesystem::path(dir) / "out", std::filesystem::path(dir) / "err"};
+  SpawnPlan plan = naughty({"flood", "1000000"});
+  int lines = 0;
+  std::optional<Output> output;
+  output.emplace(
+      loop.executor(), [&](Stream, std::string_view) { ++lines; }, Output::Limits{}, names, Output::Open::Make);
+  plan.stdout_fd = output->stdout_fd();
+  Child child = std::get<Child>(launch(loop.executor(), plan));
+  output->start();
+  loop.until([&] { return lines > 0; });
+  output.reset();
+  loop.turn();
+  EXPECT_FALSE(child.poll()) << "it waits until somebody reads";
+
+  std::string last;
+  output.emplace(
+      loop.executor(), [&](Stream, std::string_view line) { ++lines, last = line; }, Output::Limits{}, names,
+      Output::Open::Reopen);
+  output->start();
+  loop.until([&] { return child.poll().has_value() && last == "the last word"; });
+  EXPECT_TRUE(child.poll()->succeeded());
+  EXPECT_GE(lines, 10'000);
+  std::filesystem::remove_all(dir);
+}
+
 }  // namespace
 }  // namespace bulkhead::process::testing
