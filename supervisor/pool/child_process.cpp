@@ -1,3 +1,6 @@
+// What a child has on this machine is made before it starts and removed when it was buried: scratch directory, black box,
+// crash file, the FIFOs of its output. Whoever kills it notes that first, so that its own SIGKILL is told from others'.
+
 #include "supervisor/pool/child_process.hpp"
 
 #include <fcntl.h>
