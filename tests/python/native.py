@@ -43,6 +43,16 @@ def handler(job):
                 return {"stopped": stop.reason, "why": job.stopping}
     if do == "error":
         raise bulkhead.Error({"code": 7}, refresh_worker=job.input.get("refresh", False))
+    if do == "nan kept":
+        if job.attempt == 1:
+            assert job.save_checkpoint({"loss": float("nan")})
+            os._exit(1)
+        job.progress({"at": float("inf")})
+        if job.input.get("wait"):
+            time.sleep(600)
+        return job.checkpoint()
+    if do == "odd error":
+        raise bulkhead.Error({1}, refresh_worker=True)
     if do == "log":
         job.log("a line of the job", "WARN")
     if do == "nan":
@@ -56,11 +66,30 @@ async def async_handler(job):
     return handler(job)
 
 
+class Slow:
+    """A number that takes its time to be one: a generator that yields it is not running while it is waited for."""
+
+    shape = ()
+
+    def item(self):
+        time.sleep(600)
+
+
+def generator(job):
+    try:
+        job.progress("begun")
+        yield Slow()
+    finally:
+        job.log("closed while the job is there")
+
+
 if __name__ == "__main__":
     form, *options = sys.argv[1:]
     if form == "standard":
         bulkhead.start(handler, setup=load, nan_as_null="nan" in options or None)
     elif form == "async":
         bulkhead.start(handler=async_handler, setup=load_async, concurrency=5)
+    elif form == "generator":
+        bulkhead.start(generator)
     elif form == "bad setup":
         bulkhead.start(handler=handler, setup=lambda: {}["no such model"])

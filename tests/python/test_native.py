@@ -42,6 +42,15 @@ def test_stopped_is_an_exception_a_handler_may_catch(tmp_path):
         assert endpoint.children() == pid
 
 
+def test_a_generator_that_is_stopped_is_closed_before_its_job_ends(tmp_path):
+    with serve(tmp_path, "generator") as endpoint:
+        job = endpoint.run({})
+        until(lambda: endpoint.get(f"/status/{job}").json.get("output"), 60, "progress")
+        endpoint.post(f"/cancel/{job}")
+        assert endpoint.wait(job)["status"] == "CANCELLED"
+        assert job in endpoint.wait_line(".*closed while the job is there").group(0)
+
+
 def test_error_is_exactly_what_was_given(tmp_path):
     with serve(tmp_path, "standard") as endpoint:
         before = endpoint.runsync({"do": "pids"})["output"]
@@ -49,13 +58,22 @@ def test_error_is_exactly_what_was_given(tmp_path):
         assert answer["status"] == "FAILED" and answer["error"] == {"code": 7}
         assert endpoint.runsync({"do": "pids"})["output"] == before
         assert endpoint.runsync({"do": "error", "refresh": True})["error"] == {"code": 7}
-        assert endpoint.runsync({"do": "pids"})["output"] != before
+        after = endpoint.runsync({"do": "pids"})["output"]
+        assert after != before
+        assert "error is a set" in endpoint.runsync({"do": "odd error"})["error"]
+        assert endpoint.runsync({"do": "pids"})["output"] != after
 
 
 def test_nan_may_be_null(tmp_path):
     for form, env in (("standard,nan", None), ("standard", {"BULKHEAD_NAN_AS_NULL": "1"})):
         with serve(tmp_path, form, env=env) as endpoint:
             assert endpoint.runsync({"do": "nan"})["output"] == [None, {"a": None}, [1.5]]
+    with serve(tmp_path, "standard,nan", "--retries", "1") as endpoint:
+        assert endpoint.runsync({"do": "nan kept"})["output"] == {"loss": None}
+        job = endpoint.run({"do": "nan kept", "wait": True})
+        shown = until(lambda: endpoint.get(f"/status/{job}").json.get("output"), 60, "progress")
+        endpoint.post(f"/cancel/{job}")
+        assert shown == {"at": None}
     with serve(tmp_path, "standard") as endpoint:
         assert "output[0] is NaN" in json.loads(endpoint.runsync({"do": "nan"})["error"])["error_message"]
 

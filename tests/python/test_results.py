@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from endpoint import Endpoint
+from endpoint import Endpoint, until
 
 ZOO = str(Path(__file__).with_name("zoo.py"))
 # What is equal for every form that returns.
@@ -190,6 +190,23 @@ def test_refresh_brings_a_fresh_process(serve):
     assert serve("standard", "refresh").runsync({"do": "text"})["output"] == "hi"
 
 
+REFRESHES = {"large-refresh": "the output has 22020", "set-refresh": "output.s is a set", "debris": "error.e is a set"}
+
+
+@pytest.mark.parametrize("form", ["standard", "coroutine"])
+def test_an_answer_in_place_of_another_keeps_its_wish_for_a_fresh_process(serve, form):
+    endpoint = serve(form)
+    for name, words in REFRESHES.items():
+        before = endpoint.runsync({"do": "pid"})["output"]
+        answer = endpoint.runsync({"do": name})
+        assert answer["status"] == "FAILED" and words in answer["error"], answer
+        assert endpoint.runsync({"do": "pid"})["output"] != before, name
+    endpoint = serve(form, "refresh")
+    before = endpoint.runsync({"do": "pid"})["output"]
+    assert endpoint.runsync({"do": "large"})["status"] == "FAILED"
+    assert endpoint.runsync({"do": "pid"})["output"] != before
+
+
 def test_what_is_too_large_says_so(serve):
     answer = serve("standard").runsync({"do": "large"})
     assert answer["status"] == "FAILED" and "the output has 22020098 bytes: larger than" in answer["error"]
@@ -203,6 +220,17 @@ def test_progress(serve, form):
     assert endpoint.runsync({"do": "bad progress"})["output"] == "done"
     endpoint.wait_line("progress left out: progress.s is a set")
     assert endpoint.runsync({"do": "no id"})["output"] == "done"
+
+
+def test_progress_of_a_job_that_has_ended_is_nobody_elses(serve):
+    endpoint = serve("generator")
+    endpoint.runsync({"do": "keep"})
+    job = endpoint.run({"do": "late progress"})
+    # The chunk was sent after both.
+    until(lambda: endpoint.get(f"/stream/{job}").json["stream"], 60, "the chunk")
+    state = endpoint.get(f"/status/{job}").json
+    endpoint.post(f"/cancel/{job}")
+    assert (state["status"], state["output"]) == ("IN_PROGRESS", "mine")
 
 
 def test_what_is_printed_is_logged_in_order(serve):

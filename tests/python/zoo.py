@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import os
 import sys
 import threading
 import time
@@ -74,6 +75,8 @@ VALUES = {
     "tuple-key": lambda: {"m": {(1, 2): 3}}, "object": lambda: {"o": object()}, "error-set": lambda: {"error": {"e": {1}}},
     "scalars": lambda: {"a": [Scalar(1), Scalar(2.5), Scalar(True)]}, "nan-scalar": lambda: [Scalar(float("nan"))],
     "complex": lambda: Scalar(1j), "large": lambda: "x" * (21 << 20), "nan-key": lambda: {float("nan"): 1},
+    "large-refresh": lambda: {"refresh_worker": True, "r": "x" * (21 << 20)}, "set-refresh": lambda: {"refresh_worker": True, "s": {1}},
+    "debris": lambda: {"refresh_worker": True, "error": {"e": {1}}}, "pid": os.getpid,
     "generator": lambda: (x for x in range(3)), "exception": lambda: raised(ValueError("bo\u00f6m")),
     "odd": lambda: raised(Odd()), "odd-kind": lambda: raised(OddKind("odd")), "base": lambda: raised(Base("base")), "exit": lambda: sys.exit(3),
     "interrupt": lambda: raised(KeyboardInterrupt()), "surrogate-exception": lambda: raised(ValueError("x\udc80")),
@@ -130,8 +133,20 @@ def chunks_of(job):
             yield chunk
 
 
+KEPT = []
+
+
 def generator(job):
-    yield from chunks_of(job)
+    do = job["input"].get("do")
+    if do == "keep":
+        KEPT.append(job)
+    elif do == "late progress":
+        runpod.serverless.progress_update(job, "mine")
+        runpod.serverless.progress_update(KEPT[0], "of the job before")
+        yield "both were said"
+        time.sleep(600)
+    else:
+        yield from chunks_of(job)
 
 
 async def async_generator(job):

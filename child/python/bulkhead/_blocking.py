@@ -56,7 +56,7 @@ class Loop:
             status = next_event(child, -1, where)
             if status == _abi.OK:
                 if event.kind == _abi.EVENT_JOB:
-                    found = self._run_job(Run(abi, event.job))
+                    found = self._run_job(Run(abi, event.job, program.rules))
                     if found is not None:
                         return found
                 elif event.kind == _abi.EVENT_STOP:
@@ -110,15 +110,11 @@ class Loop:
                     stream.end(refused(self._program.rules, run, status, text))
                     break
         except _failure.Stopped:
+            close(generator)  # here, while its job is there to speak of
             raise
         except BaseException as error:
             stream.fail(error)
-        try:
-            generator.close()
-        except _failure.Stopped:
-            raise
-        except BaseException as error:
-            _failure.print_exception(error, "the generator raised when it was closed")
+        close(generator)
         return stream.outcome()
 
     def _on_signal(self, _signal: Any, _frame: Any) -> None:
@@ -140,6 +136,15 @@ class Loop:
         if reason is not None:
             self._entered = None
             raise _failure.Stopped(reason)
+
+
+def close(generator: Any) -> None:
+    try:
+        generator.close()
+    except _failure.Stopped:
+        raise
+    except BaseException as error:
+        _failure.print_exception(error, "the generator raised when it was closed")
 
 
 _ours: Any = None  # the handler of SIGTERM that stands, where it is one of these

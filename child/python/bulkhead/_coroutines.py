@@ -72,7 +72,7 @@ class Loop:
             except SystemExit as error:  # of a task beside the jobs
                 self._connection.log(_abi.ERROR, "a task outside any job raised SystemExit(%r)" % (error.code,))
         loop.remove_reader(self._descriptor)
-        self._end_leftovers()
+        end_leftovers(loop)
 
     # ---- events
 
@@ -89,7 +89,7 @@ class Loop:
                     return self._lost(status)
                 kind, handle = event.kind, event.job
                 if kind == _abi.EVENT_JOB:
-                    self._start(Run(self._abi, handle))
+                    self._start(Run(self._abi, handle, self._program.rules))
                 elif kind == _abi.EVENT_CANCEL:
                     self._cancel(self._runs.get(handle))
                 elif kind == _abi.EVENT_CREDIT:
@@ -208,27 +208,25 @@ class Loop:
                     break
         except asyncio.CancelledError as error:
             if run.stopping() is not None:
-                await _closed(close)
+                await closed(close)
                 raise
             stream.fail(error)
         except BaseException as error:
             stream.fail(error)
-        await _closed(close)
+        await closed(close)
         return stream.outcome()
 
-    # ---- the end
 
-    def _end_leftovers(self) -> None:
-        loop = self._loop
-        tasks = [task for task in asyncio.all_tasks(loop) if not task.done()]
-        try:
-            for task in tasks:
-                task.cancel()
-            if tasks:
-                loop.run_until_complete(asyncio.wait(tasks, timeout=_LEFTOVERS_S))
-            loop.run_until_complete(asyncio.wait_for(loop.shutdown_asyncgens(), _LEFTOVERS_S))
-        except BaseException as error:
-            _failure.print_exception(error, "what a handler left behind raised when it was cancelled")
+def end_leftovers(loop: asyncio.AbstractEventLoop) -> None:
+    tasks = [task for task in asyncio.all_tasks(loop) if not task.done()]
+    try:
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.wait(tasks, timeout=_LEFTOVERS_S))
+        loop.run_until_complete(asyncio.wait_for(loop.shutdown_asyncgens(), _LEFTOVERS_S))
+    except BaseException as error:
+        _failure.print_exception(error, "what a handler left behind raised when it was cancelled")
 
 
 async def _in_turns(generator: Any) -> AsyncIterator[Any]:
@@ -238,7 +236,7 @@ async def _in_turns(generator: Any) -> AsyncIterator[Any]:
         await asyncio.sleep(0)
 
 
-async def _closed(close: Any) -> None:
+async def closed(close: Any) -> None:
     try:
         closing = close()
         if closing is not None:

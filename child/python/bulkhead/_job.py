@@ -3,7 +3,7 @@
 from typing import Any, Dict, Optional
 
 from . import _abi
-from ._json import decode, encode
+from ._json import decode
 
 
 class Job(Dict[str, Any]):
@@ -55,7 +55,7 @@ class Job(Dict[str, Any]):
 
         Returns when it is durable; in a coroutine at once.
         """
-        return self.save_raw_checkpoint(encode(value, "checkpoint"))
+        return self.save_raw_checkpoint(self._run.rules.encode(value, "checkpoint"))
 
     def raw_checkpoint(self) -> Optional[bytes]:
         return self._run.checkpoint()  # type: ignore[no-any-return]

@@ -19,7 +19,7 @@ from ._program import is_awaitable
 
 if TYPE_CHECKING:
     from ._arguments import Arguments
-    from ._outcome import Outcome
+    from ._outcome import Outcome, Rules
     from ._program import Program
 
 FILE = "test_input.json"
@@ -33,8 +33,9 @@ class Fault(Exception):
 class LocalRun:
     """Stands where a Run stands: prints what the job says."""
 
-    def __init__(self, job: Any, say: Any) -> None:
+    def __init__(self, job: Any, rules: Rules, say: Any) -> None:
         self.id = job["id"]
+        self.rules = rules
         self.handle = None
         self._job: dict[str, Any] = job
         self._say = say
@@ -44,7 +45,7 @@ class LocalRun:
 
     def progress(self, value: Any) -> None:
         try:
-            self._say(_abi.INFO, "Progress: " + _json.encode(value, "progress").decode(), self.id)
+            self._say(_abi.INFO, "Progress: " + self.rules.encode(value, "progress").decode(), self.id)
         except _json.NotJson as fault:
             self.log(_abi.WARN, "progress left out: %s" % fault)
 
@@ -87,7 +88,7 @@ class LocalTest:
             return 1
         job.setdefault("id", "local_test")
         self.say(_abi.DEBUG, "Retrieved local job: " + _shortened(json.dumps(job, ensure_ascii=False)))
-        run = LocalRun(job, self.say)
+        run = LocalRun(job, self._program.rules, self.say)
         _run.running[run.id] = run
         self.say(_abi.INFO, "Started.", run.id)
         return self._judge(run.id, self._outcome(run), expected)

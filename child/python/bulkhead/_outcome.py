@@ -38,8 +38,8 @@ class Rules:
         return encode(value, name, self.nan_as_null)
 
     def returned(self, value: Any) -> Outcome:
-        """Of what a standard handler or a coroutine returned."""
-        error, refresh = None, False
+        """Of what a standard handler or a coroutine returned. Raises NotJson."""
+        error = None
         if isinstance(value, dict):
             if "error" not in value and "refresh_worker" not in value:
                 if value and self.debugger is None:
@@ -48,29 +48,42 @@ class Rules:
                 # A copy: the handler may return the same dict again.
                 value = dict(value)
                 error, refresh = value.pop("error", None), bool(value.pop("refresh_worker", None))
-            if not value and self.debugger is None:
-                return Outcome(None, self.encode(error, "error") if error else None, refresh)
+                if refresh:
+                    return self._refreshing(value, error)
+        return self._split(value, error)
+
+    def _split(self, value: Any, error: Any) -> Outcome:
         if self.debugger is not None and not error:
             value = self.debugger(value)
         return Outcome(
             None if isinstance(value, dict) and not value else self.encode(value, "output"),
             self.encode(error, "error") if error else None,
-            refresh,
         )
+
+    def _refreshing(self, value: Any, error: Any) -> Outcome:
+        """The wish for a fresh process stands, whether what came with it can be sent or not."""
+        try:
+            outcome = self._split(value, error)
+        except NotJson as fault:
+            outcome = self.failed(fault)
+        outcome.refresh_worker = True
+        return outcome
 
     def failed(self, error: BaseException) -> Outcome:
         """Of an exception that left the handler."""
         if isinstance(error, _failure.Error):
+            said, refresh = error.error or "bulkhead.Error without a text", bool(error.refresh_worker)
             try:
-                said = error.error or "bulkhead.Error without a text"
-                return Outcome(None, self.encode(said, "error"), bool(error.refresh_worker))
+                return Outcome(None, self.encode(said, "error"), refresh)
             except NotJson as fault:
-                error = fault
+                return Outcome(None, self._not_json(fault), refresh)
         if isinstance(error, NotJson):
-            text = str(error)
-            return Outcome(None, _failure.failure_text(self.who, "bulkhead.NotJson", text, text))
+            return Outcome(None, self._not_json(error))
         # Who asks for the end of the process gets it; the job has its answer first.
         return Outcome(None, _failure.text_of_exception(self.who, error), isinstance(error, SystemExit))
+
+    def _not_json(self, fault: NotJson) -> bytes:
+        return _failure.failure_text(self.who, "bulkhead.NotJson", str(fault), str(fault))
 
     def stopped(self, reason: str | None) -> Outcome:
         return Outcome(None, _failure.text_of_stop(self.who, reason))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ._run import Run
 
 MOST_JOBS = 1000
+SETUP_WAITS = "setup returned an awaitable: make it an async def"
 
 _WAITS = 0x80 | 0x100 | 0x200  # code flags of coroutines, of what types.coroutine made, of async generators
 
@@ -42,7 +43,7 @@ class Program:
 
     def finish(self, run: Run, outcome: Outcome) -> None:
         outcome.refresh_worker = outcome.refresh_worker or self.refresh_worker
-        run.finish(outcome, self.rules)
+        run.finish(outcome)
 
     def ask_concurrency(self, log: Any) -> int:
         """The number of jobs at once from now on. Where the modifier fails, the number stays."""

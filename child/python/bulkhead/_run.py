@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _abi
 from ._failure import REASONS
-from ._json import NotJson, decode, encode
+from ._json import NotJson, decode
 
 if TYPE_CHECKING:
     from ._outcome import Outcome, Rules
@@ -28,24 +28,24 @@ _string_at = ctypes.string_at
 
 
 def of(job: Any) -> Any:
-    """The run of a job dict, of this context, or the only one there is; None after its end."""
+    """The run of a job dict; of one without an id, that of this context, or the only one there is. None after its end."""
     try:
-        run = running.get(job["id"])
+        return running.get(job["id"])  # and no other: a thread may speak of its job when the next one runs
     except (TypeError, KeyError):  # no dict, or one that was emptied
-        run = None
-    if run is None:
-        run = current.get(None)
+        pass
+    run = current.get(None)
     if run is None and len(running) == 1:
         run = next(iter(running.values()))
     return run
 
 
 class Run:
-    __slots__ = ("abi", "handle", "id", "lock", "task", "credit", "__weakref__")
+    __slots__ = ("abi", "handle", "rules", "id", "lock", "task", "credit", "__weakref__")
 
-    def __init__(self, abi: _abi.Abi, handle: int | None) -> None:
+    def __init__(self, abi: _abi.Abi, handle: int | None, rules: Rules) -> None:
         self.abi = abi
         self.handle = handle
+        self.rules = rules
         self.id = abi.job_id(handle).decode("utf-8", "replace")
         self.lock = allocate_lock()
         self.task: Any = None  # where coroutines run: its task, and what it waits for credit with
@@ -70,7 +70,7 @@ class Run:
     def progress(self, value: Any) -> None:
         """Never fails a job: what cannot be sent is left out, with a warning."""
         try:
-            text = encode(value, "progress")
+            text = self.rules.encode(value, "progress")
         except NotJson as fault:
             return self.log(_abi.WARN, "progress left out: %s" % fault)
         with self.lock:
@@ -117,7 +117,7 @@ class Run:
         status: int = self.abi.job_chunk(self.handle, text, len(text), timeout_ms)
         return status
 
-    def finish(self, outcome: Outcome, rules: Rules) -> None:
+    def finish(self, outcome: Outcome) -> None:
         """The result, once."""
         try:
             sys.stdout.flush()  # what the job printed leaves before its result does
@@ -131,7 +131,9 @@ class Run:
         if status in (_abi.TOO_LARGE, _abi.SYSTEM):
             size = len(outcome.output or b"") + len(outcome.error or b"")
             name = "the output" if outcome.error is None else "the error with its output"
-            self._give(handle, rules.too_large(name, size, self.abi.text_of(status)))
+            smaller = self.rules.too_large(name, size, self.abi.text_of(status))
+            smaller.refresh_worker = outcome.refresh_worker
+            self._give(handle, smaller)
 
     def _give(self, handle: int | None, outcome: Outcome) -> int:
         flags = _abi.REFRESH_WORKER if outcome.refresh_worker else 0
