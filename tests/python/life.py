@@ -141,6 +141,14 @@ async def coroutine(job):
         for word in asked["words"]:
             print(word)
             await asyncio.sleep(0.01)
+    elif do == "no end of a line":
+        for percent in range(101):
+            print(f"\rdone: {percent} %", end="")
+        print()
+        before = resident()
+        for _ in range(64):
+            sys.stdout.write("x" * (1 << 20))
+        return resident() - before
     elif do == "pool":
         with multiprocessing.get_context("fork").Pool(2) as pool:
             pool.map(square, range(5))
@@ -156,6 +164,11 @@ async def coroutine(job):
             return await asyncio.sleep(0.05, FORKED[asked["then"]]())
         os.waitpid(pid, 0)
     return os.getpid()
+
+
+def resident():
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
 def outlives_sigterm():

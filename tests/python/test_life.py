@@ -176,6 +176,17 @@ def test_what_jobs_at_once_print_is_told_apart(serve):
         assert [word for word in words if word[1:].isdigit() and word[0] == name] == [f"{name}{i}" for i in range(20)]
 
 
+def test_a_line_without_an_end_is_cut(serve):
+    """As it is where a pipe has it: of a progress bar the last state counts, of a long line the first 8 KiB."""
+    endpoint = serve("coroutine")
+    job = endpoint.run({"do": "no end of a line"})
+    state = endpoint.wait(job)
+    assert state["output"] < 16 << 20, state
+    endpoint.wait_line(rf"{job}.*x{{1000}} \[cut\]")
+    assert [line.split()[-2:] for line in endpoint.lines if job in line and "done: " in line] == [["100", "%"]]
+    assert max(map(len, endpoint.lines)) < 9000
+
+
 def test_forks_leave_nothing_behind(serve):
     endpoint = serve()
     assert endpoint.runsync({"do": "pool"})["output"] == [0, 1, 4, 9, 16]

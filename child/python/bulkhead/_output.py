@@ -13,13 +13,17 @@ from . import _abi
 from ._run import current
 
 
+# Of a line without an end, in characters. The library cuts at 8 KiB and says so: it is to see that there is more.
+_MOST_KEPT = 8 * 1024 + 1
+
+
 class JobStream:
     """A text stream that sends whole lines of a job with that job; everything else to the stream it replaces."""
 
     def __init__(self, stream: Any, level: int) -> None:
         self._stream = stream
         self._level = level
-        self._parts: dict[Any, str] = {}  # by run: a line that has no end yet
+        self._parts: dict[Any, str] = {}  # by run: a line that has no end yet, as far as it is kept
 
     def write(self, text: str) -> int:
         run = current.get(None)
@@ -30,9 +34,9 @@ class JobStream:
             raise TypeError("write() argument must be str, not %s" % type(text).__name__)
         *lines, rest = (self._parts.pop(run, "") + text).split("\n")
         for line in lines:
-            run.log(self._level, line)
+            run.log(self._level, _last_of(line))
         if rest:
-            self._parts[run] = rest
+            self._parts[run] = _last_of(rest)[:_MOST_KEPT]
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -48,6 +52,11 @@ class JobStream:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def _last_of(line: str) -> str:
+    """What is to be seen of a line that was written over: a progress bar ends each of its states by a carriage return."""
+    return line[line.rfind("\r", 0, -1) + 1:]
 
 
 def tell_jobs_apart() -> None:
