@@ -1,16 +1,16 @@
 """A handler program by itself, without a supervisor: the flags of RunPod's SDK, and what the program prints and returns."""
 
+import contextlib
 import json
 import os
 import select
-import socket
 import subprocess
 import sys
 import urllib.request
 from pathlib import Path
 
 import pytest
-from endpoint import until
+from endpoint import Endpoint
 
 HERE = Path(__file__).parent
 # As an installation would have it for Bulkhead's own module; here it also makes the drop-in visible.
@@ -21,6 +21,33 @@ ENV.pop("BULKHEAD_SOCKET", None)
 def run(form, *words, cwd, program="zoo.py", env=None):
     return subprocess.run([sys.executable, str(HERE / program), form, *words], capture_output=True, text=True, cwd=cwd, timeout=60,
                           env={**ENV, **(env or {})})
+
+
+@contextlib.contextmanager
+def served(words, cwd):
+    """A program with --rp_serve_api, as a function from a job's input to its output."""
+    env = {**ENV, "BULKHEAD_STATE_DIR": str(cwd / "s")}
+    process = subprocess.Popen([*words, "--rp_api_port", "0", "--rp_api_host", "127.0.0.1"], cwd=cwd, env=env, stderr=subprocess.PIPE,
+                               text=True)
+
+    def ask(job_input):
+        request = urllib.request.Request(f"{address}/runsync", json.dumps({"input": job_input}).encode())
+        return json.load(urllib.request.urlopen(request, timeout=60))["output"]
+
+    try:
+        assert select.select([process.stderr], [], [], 60)[0], "nothing was said"
+        line = process.stderr.readline()
+        assert "listening on " in line, line + process.stderr.read()
+        address = line.split("listening on ")[1].strip()
+        yield ask
+    finally:
+        process.terminate()
+        try:
+            process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+    assert process.returncode == 0
 
 
 def test_a_test_input(tmp_path):
@@ -64,9 +91,73 @@ def test_failures_are_exit_code_1(tmp_path):
     assert done.returncode == 1 and "test_input.json not found" in done.stdout and "bulkhead serve" in done.stderr
 
 
+def test_what_is_no_job_is_told_by_its_field(tmp_path):
+    for asked, words in (('{"id": [1], "input": 1}', '"id" of --test_input is [1]: it must be text'), ("[" * 100_000, "--test_input is nested too deeply"),
+                         ('{"id": null, "input": 1}', '"id" of --test_input is null'), ('{"a": "\\ud800"}', 'needs "input"')):
+        done = run("standard", "--test_input", asked, cwd=tmp_path)
+        assert done.returncode == 1 and words in done.stdout and "Traceback" not in done.stdout + done.stderr, (asked[:80], done)
+    done = run("standard", "--test_input", '{"id": 5, "input": {"do": "echo"}, "more": "\\ud800"}', cwd=tmp_path)
+    assert "5 | Started." in done.stdout and "output.more is text with half a character" in done.stdout, done
+    file = tmp_path / "test_input.json"
+    file.write_bytes(b'{"input": "\xff"}')
+    for make in (lambda: None, lambda: (file.unlink(), file.mkdir()), lambda: (file.rmdir(), file.symlink_to("nowhere"))):
+        make()
+        done = run("standard", cwd=tmp_path)
+        assert done.returncode == 1 and "test_input.json cannot be read: " in done.stdout and "Traceback" not in done.stderr, done
+
+
+def test_null_is_an_expected_result_too(tmp_path):
+    for do, code in (("none", 0), ("dict", 1)):
+        done = run("standard", "--test_input", json.dumps({"input": {"do": do}}), "--test_output", "null", cwd=tmp_path)
+        assert done.returncode == code, done.stdout
+    assert 'output: expected null, got {"a": 1}' in done.stdout
+
+
+WAITING = """
+import asyncio, runpod, bulkhead
+queue = closed = None
+
+async def load():
+    global queue
+    queue = asyncio.Queue()
+    queue.loop = asyncio.get_running_loop()
+    asyncio.ensure_future(feed())
+    asyncio.ensure_future(asyncio.sleep(600))
+
+async def feed():
+    for number in range(3):
+        await asyncio.sleep(0.01)
+        await queue.put(number)
+
+async def one(job):
+    return [await queue.get(), asyncio.get_running_loop() is queue.loop]
+
+async def each(job):
+    task = asyncio.current_task()
+    for _ in range(3):
+        yield [await queue.get(), asyncio.get_running_loop() is queue.loop, asyncio.current_task() is task]
+"""
+
+
+@pytest.mark.parametrize("handler, expected", [("one", [0, True]), ("each", [[n, True, True] for n in range(3)]),
+                                               ("lambda job: one(job)", [0, True])])
+def test_all_that_waits_is_in_one_event_loop(tmp_path, handler, expected):
+    program = tmp_path / "waiting.py"
+    program.write_text(f"{WAITING}\nbulkhead.start({handler}, setup=load)\n")
+    done = subprocess.run([sys.executable, str(program), "--test_input", '{"input": 1}', "--test_output", json.dumps(expected)],
+                          capture_output=True, text=True, timeout=60, cwd=tmp_path, env=ENV)
+    assert done.returncode == 0 and not done.stderr, done.stdout + done.stderr
+
+
 def test_wrong_flags_are_exit_code_2(tmp_path):
-    for words in (("--rp_log_level", "LOUD"), ("--test_input",), ("--rp_api_port", "many")):
-        assert run("standard", *words, cwd=tmp_path).returncode == 2
+    for words, told in ((("--rp_log_level", "LOUD"), "--rp_log_level: 'LOUD' is no level: it is one of TRACE, DEBUG"),
+                        (("--test_input",), "--test_input: needs a value"), (("--rp_api_port", "many"), "'many' is no whole number"),
+                        (("--rp_debugger",), "--rp_debugger: RunPod's package")):
+        for program in ("zoo.py", "native.py"):
+            done = run("standard", *words, cwd=tmp_path, program=program)
+            assert done.returncode == 2 and told in done.stderr and "Traceback" not in done.stderr, done
+    done = run("standard", cwd=tmp_path, env={"RUNPOD_LOG_LEVEL": "LOUD"})
+    assert done.returncode == 2 and "RUNPOD_LOG_LEVEL: 'LOUD' is no level" in done.stderr
     done = run("standard", "--help", cwd=tmp_path)
     assert done.returncode == 0 and "--test_output" in done.stdout
 
@@ -77,26 +168,38 @@ def test_the_native_module(tmp_path):
         assert done.returncode == 0 and '"loaded": 1' in done.stdout, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("program", ["zoo.py", "native.py"])
+def test_wrong_flags_are_told_under_a_supervisor(tmp_path, program):
+    command = [sys.executable, str(HERE / program), "standard", "--rp_log_level", "LOUD"]
+    with Endpoint(command, state=tmp_path / "s", ready=False) as endpoint:
+        endpoint.wait_line("bulkhead: --rp_log_level: 'LOUD' is no level")
+        endpoint.wait_line("set-up failed 1 time")
+
+
+FLAGS = """
+import sys
+from os import path
+import runpod
+from runpod.serverless.modules.rp_logger import RunPodLogger
+runpod.serverless.start({"handler": lambda job: [__package__, sys.flags.dev_mode, RunPodLogger().level, sys.argv[1:]]})
+"""
+
+
+def test_rp_serve_api_loses_no_flags(tmp_path):
+    """Neither Python's own, nor ours that still mean something, nor the handler's."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "__init__.py").touch()
+    (tmp_path / "mine" / "handler.py").write_text(FLAGS)
+    (tmp_path / "handler.py").write_text(FLAGS)
+    for start, package in ((["-m", "mine.handler"], "mine"), (["-c", FLAGS], None), (["handler.py"], None)):
+        words = [sys.executable, "-X", "dev", *start, "--mine", "--rp_serve_api", "--rp_log_level", "warning", "x"]
+        with served(words, tmp_path) as ask:
+            assert ask({}) == [package, True, "WARN", ["--mine", "x"]], start
+
+
 def test_rp_serve_api_is_bulkhead_serve(tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    env = {**ENV, "BULKHEAD_STATE_DIR": str(tmp_path / "s")}
-    process = subprocess.Popen([sys.executable, str(HERE / "zoo.py"), "standard", "--rp_serve_api", "--rp_api_port", str(port),
-                                "--rp_api_host", "127.0.0.1"], cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
-    try:
-        assert select.select([process.stderr], [], [], 60)[0], "nothing was said"
-        assert "listening on" in process.stderr.readline()
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/runsync", b'{"input": {"do": "dict"}}')
-        assert json.load(urllib.request.urlopen(request, timeout=60))["output"] == {"a": 1}
-    finally:
-        process.terminate()
-        try:
-            process.communicate(timeout=60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-    assert process.returncode == 0
+    with served([sys.executable, str(HERE / "zoo.py"), "standard", "--rp_serve_api"], tmp_path) as ask:
+        assert ask({"do": "dict"}) == {"a": 1}
 
 
 def test_a_process_that_multiprocessing_spawned_starts_nothing(tmp_path):

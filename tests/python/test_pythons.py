@@ -82,11 +82,30 @@ start({"handler": handler})
 """
 
 
-@pytest.mark.skipif(not (OFFICIAL / "bin" / "python").exists(), reason="RunPod's package is not installed: script/bootstrap test")
-def test_the_official_package_is_the_official_one(tmp_path):
+@pytest.fixture
+def official():
+    """A Python that has the package."""
+    python = OFFICIAL / "bin" / "python"
+    assert python.exists(), "RunPod's package is not installed: script/bootstrap test"
+    return str(python)
+
+
+def test_the_debuggers_times_are_added_by_the_native_module_too(tmp_path, official):
+    program = tmp_path / "debugged.py"
+    program.write_text("import bulkhead\nbulkhead.start(lambda job: {'a': 1})\n")
+    command = [official, str(program), "--rp_debugger"]
+    with Endpoint(command, state=tmp_path / "s", env={"PYTHONDONTWRITEBYTECODE": "1"}) as endpoint:
+        output = endpoint.runsync({})["output"]
+    assert output["a"] == 1 and output["rp_debugger"]["ready_delay_ms"] > 0
+    env = {**os.environ, "PYTHONPATH": str(SOURCE / "child" / "python"), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([*command, "--test_input", '{"input": 1}'], capture_output=True, text=True, timeout=120, cwd=tmp_path, env=env)
+    assert done.returncode == 0 and "ready_delay_ms" in done.stdout, done
+
+
+def test_the_official_package_is_the_official_one(tmp_path, official):
     program = tmp_path / "parts.py"
     program.write_text(PARTS)
-    with Endpoint([str(OFFICIAL / "bin" / "python"), str(program)], state=tmp_path / "s") as endpoint:
+    with Endpoint([official, str(program)], state=tmp_path / "s") as endpoint:
         answer = endpoint.runsync({})
         assert answer["status"] == "COMPLETED", answer
         got = answer["output"]

@@ -12,6 +12,7 @@ one job. Handlers written for RunPod's SDK run unchanged, by `import runpod` as 
 """
 
 import sys
+import time
 from typing import Any, Callable, Optional, Union
 
 from ._failure import Error, Stopped
@@ -20,6 +21,7 @@ from ._json import NotJson
 
 __all__ = ["Error", "Job", "NotJson", "Stopped", "start"]
 __version__ = "0.1.0"
+_imported_at = time.perf_counter()
 
 
 def start(
@@ -41,7 +43,7 @@ def start(
     refresh_worker: a fresh process after every job
     nan_as_null: NaN and the infinities are sent as null; otherwise they fail the job. Default: BULKHEAD_NAN_AS_NULL
     """
-    from . import _start
+    from . import _debugger, _start
     from ._arguments import Arguments
     from ._failure import Identity
     from ._outcome import Rules
@@ -50,9 +52,15 @@ def start(
     if not callable(handler):
         raise TypeError("bulkhead.start: handler must be callable, not %r" % (handler,))
     modifier = (lambda _current: concurrency) if isinstance(concurrency, int) else concurrency
-    rules = Rules(Identity(), return_aggregate_stream, _start.nan_as_null() if nan_as_null is None else nan_as_null)
+    arguments = Arguments()
+    rules = Rules(
+        Identity(),
+        return_aggregate_stream,
+        _start.nan_as_null() if nan_as_null is None else nan_as_null,
+        _debugger.asked_for(arguments, _imported_at, time.perf_counter()),
+    )
     program = Program(handler, rules, refresh_worker, modifier, setup=setup)
     program.make_job = lambda run: Job(run, not program.coroutines)
-    code = _start.start_program(program, Arguments())
+    code = _start.start_program(program, arguments)
     if code:
         sys.exit(code)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 USAGE = """This program is a Bulkhead job handler.
 
@@ -29,16 +29,34 @@ Exit code: 0 when the job succeeded, 1 when it failed or there was none, 2 for w
 Flags not listed here are left to the handler.
 """
 
-_VALUES = {
+LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "NOTSET")
+
+
+def level_of(name: str) -> str:
+    """One of LEVELS. Raises ValueError."""
+    level = name.upper()
+    level = "WARN" if level == "WARNING" else level
+    if level not in LEVELS:
+        raise ValueError("%r is no level: it is one of %s" % (name, ", ".join(LEVELS)))
+    return level
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("%r is no whole number" % text) from None
+
+
+_VALUES: dict[str, Callable[[str], Any]] = {
     "test_input": str,
     "test_output": str,
-    "rp_log_level": str,
+    "rp_log_level": level_of,
     "rp_api_host": str,
-    "rp_api_port": int,
-    "rp_api_concurrency": int,
+    "rp_api_port": _number,
+    "rp_api_concurrency": _number,
 }
 _SWITCHES = ("rp_debugger", "rp_serve_api")
-LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "NOTSET")
 
 
 def following(words: Iterator[str]) -> str | None:
@@ -52,6 +70,7 @@ class Arguments:
 
     def __init__(self, argv: list[str] | None = None) -> None:
         argv = sys.argv if argv is None else argv
+        self.given = argv[1:]
         self.values: dict[str, Any] = {"rp_log_level": None, "rp_debugger": None, "rp_serve_api": None, "rp_api_port": 8000,
                        "rp_api_concurrency": 1, "rp_api_host": "localhost", "test_input": None, "test_output": None}
         self.error: str | None = None
@@ -77,11 +96,18 @@ class Arguments:
                 raise ValueError("needs a value")
             self.values[name] = _VALUES[name](value)
         except ValueError as error:
-            self.error = self.error or "--%s: %s" % (name, error)
+            self.wrong("--%s: %s" % (name, error))
 
-    def threshold(self) -> int | None:
-        """The least level to be shown, as its place in LEVELS; None where the name is unknown."""
-        name = self.values["rp_log_level"] or os.environ.get("RUNPOD_LOG_LEVEL")
-        name = (name or os.environ.get("RUNPOD_DEBUG_LEVEL") or "DEBUG").upper()
-        name = "WARN" if name == "WARNING" else name
-        return LEVELS.index(name) if name in LEVELS else None
+    def wrong(self, text: str) -> None:
+        """The first counts."""
+        self.error = self.error or text
+
+    def threshold(self) -> int:
+        """The least level to be shown, as its place in LEVELS. A wrong one of the environment is noted as an error."""
+        for variable in ("RUNPOD_LOG_LEVEL", "RUNPOD_DEBUG_LEVEL"):
+            if self.values["rp_log_level"] is None and os.environ.get(variable):
+                try:
+                    return LEVELS.index(level_of(os.environ[variable]))
+                except ValueError as error:
+                    self.wrong("%s: %s" % (variable, error))
+        return LEVELS.index(self.values["rp_log_level"] or "DEBUG")

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Iterator
 
 from . import _abi, _command, _json, _run
 from ._arguments import LEVELS, USAGE
+from ._blocking import close
 from ._outcome import Stream
-from ._program import is_awaitable
+from ._program import SETUP_WAITS, is_awaitable, waits
 
 if TYPE_CHECKING:
     from ._arguments import Arguments
@@ -70,23 +71,25 @@ class LocalTest:
     def __init__(self, program: Program, arguments: Arguments) -> None:
         self._program = program
         self._values = arguments.values
-        self._threshold = arguments.threshold() or 0
+        self._threshold = arguments.threshold()
+        self._loop: Any = None  # one for all that waits: what set-up has made is of use in the handler
 
     def say(self, level: int, message: str, job_id: str | None = None) -> None:
         if level >= self._threshold:
-            print("%-7s| %s%s" % (LEVELS[level], job_id + " | " if job_id else "", message), flush=True)
+            encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+            line = "%-7s| %s%s" % (LEVELS[level], job_id + " | " if job_id else "", message)
+            print(line.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
     def run(self) -> int:
         """The exit code."""
         try:
-            expected = self._parsed(self._values["test_output"], "test_output")
+            expected = self._parsed(self._values["test_output"], "--test_output")
             job = self._find_job()
         except Fault as fault:
             self.say(_abi.ERROR, str(fault))
             return 1
         if job is None:
             return 1
-        job.setdefault("id", "local_test")
         self.say(_abi.DEBUG, "Retrieved local job: " + _shortened(json.dumps(job, ensure_ascii=False)))
         run = LocalRun(job, self._program.rules, self.say)
         _run.running[run.id] = run
@@ -103,61 +106,136 @@ class LocalTest:
             return json.loads(text)
         except ValueError as error:
             raise Fault("%s is not JSON: %s" % (name, error)) from None
+        except RecursionError:
+            raise Fault("%s is nested too deeply" % name) from None
 
     def _find_job(self) -> dict[str, Any] | None:
         if self._values["test_input"] is not None:
             self.say(_abi.INFO, "test_input set, using test_input as job input.")
-            job = self._parsed(self._values["test_input"], "test_input")
-        elif os.path.exists(FILE):
+            return self._checked(self._parsed(self._values["test_input"], "--test_input"), "--test_input")
+        if os.path.lexists(FILE):
             self.say(_abi.INFO, "Using test_input.json as job input.")
-            with open(FILE, encoding="utf-8") as file:
-                job = self._parsed(file.read(), FILE)
-        else:
-            self.say(_abi.WARN, "test_input.json not found, exiting.")
-            print(
-                "bulkhead: nothing to do. No supervisor started this program (BULKHEAD_SOCKET is not set), and there is "
-                "no job to\nbulkhead: try it on: neither --test_input nor test_input.json in the working directory.\n"
-                "bulkhead: to serve jobs:     bulkhead serve -- python3 %s\n"
-                "bulkhead: to try it on one:  python3 %s --test_input '{\"input\": {}}'" % (sys.argv[0], sys.argv[0]),
-                file=sys.stderr,
-            )
-            return None
+            try:
+                with open(FILE, encoding="utf-8") as file:
+                    text = file.read()
+            except (OSError, ValueError) as error:
+                raise Fault("%s cannot be read: %s. Mend it, or give the job by --test_input." % (FILE, error)) from None
+            return self._checked(self._parsed(text, FILE), FILE)
+        self.say(_abi.WARN, "test_input.json not found, exiting.")
+        print(
+            "bulkhead: nothing to do. No supervisor started this program (BULKHEAD_SOCKET is not set), and there is "
+            "no job to\nbulkhead: try it on: neither --test_input nor test_input.json in the working directory.\n"
+            "bulkhead: to serve jobs:     bulkhead serve -- python3 %s\n"
+            "bulkhead: to try it on one:  python3 %s --test_input '{\"input\": {}}'" % (sys.argv[0], sys.argv[0]),
+            file=sys.stderr,
+        )
+        return None
+
+    @staticmethod
+    def _checked(job: Any, name: str) -> dict[str, Any]:
         if not isinstance(job, dict):
-            raise Fault('A job is an object such as {"input": {}}. Unable to run.')
+            raise Fault('A job is an object such as {"input": {}}. Unable to run. (%s holds another value)' % name)
         if job.get("input") is None:
-            raise Fault("Job has no input parameter. Unable to run.")
+            raise Fault('Job has no input parameter. Unable to run. (%s needs "input")' % name)
+        job_id = job.setdefault("id", "local_test")
+        if isinstance(job_id, int) and not isinstance(job_id, bool):
+            job["id"] = job_id = str(job_id)  # as `bulkhead run` has it
+        if not isinstance(job_id, str):
+            raise Fault('"id" of %s is %s: it must be text, as in {"id": "job-1", "input": {}}' % (
+                name, _shortened(json.dumps(job_id, ensure_ascii=False), 80)
+            ))
         return job
 
     # ---- its run
 
     def _outcome(self, run: LocalRun) -> Outcome:
-        rules, program = self._program.rules, self._program
-        stream = None
+        """By the same rules as under a supervisor: what waits runs in an event loop from its set-up on, all else in none."""
+        program = self._program
+        program.rules.aggregate = True  # all chunks are wanted here, to be shown and compared
+        program.coroutines = waits(program.handler) or waits(program.setup)
         try:
-            if program.setup is not None:
-                value = program.setup()
-                if is_awaitable(value):
-                    _wait_for(value)
+            setup = program.setup() if program.setup is not None else None
+            if is_awaitable(setup):
+                if not program.coroutines:
+                    raise TypeError(SETUP_WAITS)
+                self._wait_for(setup)
+            if program.coroutines:
+                outcome: Outcome = self._wait_for(self._work(run))
+                return outcome
             value = program.handler(program.job_of(run))
-            if is_awaitable(value):
-                value = _wait_for(_awaited(value))
-            if type(value) is types.AsyncGeneratorType:
-                value = _each(value)
-            if type(value) is not types.GeneratorType:
-                return rules.returned(value)
-            rules.aggregate = True  # all chunks are wanted here, to be shown and compared
-            stream = Stream(rules)
-            for chunk in value:
-                text = stream.take(chunk)
-                if text is None:
-                    break
-                self.say(_abi.INFO, "Generator output: " + text.decode(), run.id)
+            if is_awaitable(value) or type(value) is types.AsyncGeneratorType:
+                outcome = self._wait_for(self._work(run, value))
+                return outcome
+            if type(value) is types.GeneratorType:
+                return self._stream(run, value)
+            return program.rules.returned(value)
         except BaseException as error:
-            if stream is None:
-                return rules.failed(error)
+            return program.rules.failed(error)
+        finally:
+            self._end_loop()
+
+    async def _work(self, run: LocalRun, *returned: Any) -> Outcome:
+        program = self._program
+        value = returned[0] if returned else program.handler(program.job_of(run))
+        if is_awaitable(value):
+            value = await value
+        if type(value) is types.AsyncGeneratorType:
+            return await self._async_stream(run, value)
+        return self._stream(run, value) if type(value) is types.GeneratorType else program.rules.returned(value)
+
+    def _stream(self, run: LocalRun, chunks: Any) -> Outcome:
+        stream = Stream(self._program.rules)
+        try:
+            for chunk in chunks:
+                if not self._show(stream, chunk, run.id):
+                    break
+        except BaseException as error:
             stream.fail(error)
-        self.say(_abi.INFO, "Finished running generator.", run.id)
+        close(chunks)
+        return self._streamed(stream, run.id)
+
+    async def _async_stream(self, run: LocalRun, chunks: Any) -> Outcome:
+        from ._coroutines import closed
+
+        stream = Stream(self._program.rules)
+        try:
+            async for chunk in chunks:
+                if not self._show(stream, chunk, run.id):
+                    break
+        except BaseException as error:
+            stream.fail(error)
+        await closed(chunks.aclose)
+        return self._streamed(stream, run.id)
+
+    def _show(self, stream: Stream, chunk: Any, job_id: str) -> bool:
+        """Whether there may be more."""
+        text = stream.take(chunk)
+        if text is not None:
+            self.say(_abi.INFO, "Generator output: " + text.decode(), job_id)
+        return text is not None
+
+    def _streamed(self, stream: Stream, job_id: str) -> Outcome:
+        self.say(_abi.INFO, "Finished running generator.", job_id)
         return stream.outcome()
+
+    def _wait_for(self, awaitable: Any) -> Any:
+        import asyncio
+
+        async def waiting() -> Any:
+            return await awaitable
+
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self._loop)
+        return self._loop.run_until_complete(waiting())
+
+    def _end_loop(self) -> None:
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            from ._coroutines import end_leftovers
+
+            end_leftovers(loop)
+            loop.close()
 
     def _judge(self, job_id: str, outcome: Outcome, expected: Any) -> int:
         result = {}
@@ -173,7 +251,7 @@ class LocalTest:
             result["stopPod"] = True
         self.say(_abi.INFO, "Job %s completed successfully." % job_id)
         self.say(_abi.INFO, "Job result: " + json.dumps(result, ensure_ascii=False))
-        if expected is not None and not self._matches(expected, result):
+        if self._values["test_output"] is not None and not self._matches(expected, result):
             return 1
         self.say(_abi.INFO, "Local testing complete, exiting.")
         return 0
@@ -191,37 +269,6 @@ class LocalTest:
         for line in differences[:20]:
             self.say(_abi.ERROR, "  " + line)
         return False
-
-
-def _wait_for(awaitable: Any) -> Any:
-    import asyncio
-
-    async def waiting() -> Any:
-        return await awaitable
-
-    return asyncio.run(waiting())
-
-
-async def _awaited(awaitable: Any) -> Any:
-    """What it gives; where that is an async generator, its chunks, since they belong to this loop."""
-    return await awaitable
-
-
-def _each(chunks: Any) -> Iterator[Any]:
-    """The chunks of an async generator, one by one."""
-    import asyncio
-
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    try:
-        while True:
-            try:
-                yield loop.run_until_complete(chunks.__anext__())
-            except StopAsyncIteration:
-                return
-    finally:
-        loop.run_until_complete(chunks.aclose())
-        loop.close()
 
 
 def _differences(expected: Any, got: Any, path: str) -> Iterator[str]:
@@ -261,10 +308,28 @@ def serve(arguments: Arguments) -> int:
         print("bulkhead: --rp_serve_api needs the program `bulkhead`, which is not in the PATH", file=sys.stderr)
         return 2
     values = arguments.values
-    words = [command, "serve", "--listen", "%s:%d" % (values["rp_api_host"], values["rp_api_port"]),
-             "--workers", str(values["rp_api_concurrency"]), "--", sys.executable, *sys.argv]
+    host = "[%s]" % values["rp_api_host"] if ":" in values["rp_api_host"] else values["rp_api_host"]
+    words = [command, "serve", "--listen", "%s:%d" % (host, values["rp_api_port"]),
+             "--workers", str(values["rp_api_concurrency"]), "--", *_this_program(arguments)]
     sys.stdout.flush()
     os.execv(command, words)
+
+
+def _this_program(arguments: Arguments) -> list[str]:
+    """The command that starts it as it was started: Python's own flags, a -m or -c, and what concerns a child of ours."""
+    original, given = getattr(sys, "orig_argv", None), arguments.given  # from Python 3.10 on
+    if original and original[len(original) - len(given):] == given:
+        start = original[1:len(original) - len(given)]
+    else:
+        import subprocess
+
+        spec = getattr(sys.modules["__main__"], "__spec__", None)
+        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+        start = [*flags, *(["-m", spec.name] if spec is not None else sys.argv[:1])]
+    level = arguments.values["rp_log_level"]
+    kept = ["--rp_log_level", level] if level is not None else []
+    kept += ["--rp_debugger"] if arguments.values["rp_debugger"] else []
+    return [sys.executable, *start, *kept, *arguments.rest]
 
 
 def main(program: Program, arguments: Arguments) -> int | None:
@@ -272,11 +337,9 @@ def main(program: Program, arguments: Arguments) -> int | None:
     if arguments.help:
         print(USAGE, end="")
         return 0
-    fault = arguments.error
-    if fault is None and arguments.threshold() is None:
-        fault = "the log level is one of %s" % ", ".join(LEVELS)
-    if fault is not None:
-        print("bulkhead: %s" % fault, file=sys.stderr)
+    arguments.threshold()
+    if arguments.error is not None:
+        print("bulkhead: %s" % arguments.error, file=sys.stderr)
         return 2
     if arguments.values["rp_serve_api"]:
         return serve(arguments)

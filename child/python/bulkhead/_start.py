@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from . import _abi, _blocking, _local
 from ._connection import Connection, NoSupervisor, supervised
-from ._program import is_awaitable, waits
+from ._program import SETUP_WAITS, is_awaitable, waits
 
 if TYPE_CHECKING:
     from ._arguments import Arguments
@@ -24,6 +24,9 @@ def nan_as_null() -> bool:
 def start_program(program: Program, arguments: Arguments) -> int | None:
     """The exit code. Returns when the supervisor said stop, or when the test is over; None where nothing was to be done."""
     if supervised():
+        if arguments.error is not None:
+            print("bulkhead: %s" % arguments.error, file=sys.stderr)
+            return 2
         return _serve(program)
     if _is_worker_of_multiprocessing():
         return None  # it has imported the handler's module again, to find a function there
@@ -54,7 +57,7 @@ def _run(program: Program, connection: Connection) -> int:
     first = None
     if not waits(program.handler) and not waits(program.setup):
         if program.setup is not None and is_awaitable(program.setup()):
-            raise TypeError("setup returned an awaitable: make it an async def")
+            raise TypeError(SETUP_WAITS)
         blocking = _blocking.Loop(program, connection)
         first = blocking.run()
         if first is None:

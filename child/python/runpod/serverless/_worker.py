@@ -4,7 +4,7 @@ import os
 import sys
 import time
 
-from bulkhead import NotJson, _failure, _outcome, _program, _start
+from bulkhead import _debugger, _failure, _outcome, _program, _start
 from bulkhead._arguments import Arguments
 from bulkhead._connection import supervised
 
@@ -31,7 +31,7 @@ def run(config):
         _failure.Identity(_version),
         bool(config.get("return_aggregate_stream", False)),
         _start.nan_as_null(),
-        _debugger(config["reference_counter_start"]) if arguments.values["rp_debugger"] else None,
+        _debugger.asked_for(arguments, sys.modules["runpod.serverless"]._imported_at, config["reference_counter_start"]),
     )
     program = _program.Program(
         handler,
@@ -54,19 +54,3 @@ def _set_log_level(level):
         logger = sys.modules.get("runpod.serverless.modules.rp_logger")
         if logger is not None:
             logger.RunPodLogger.level = level.upper()
-
-
-def _debugger(started_at):
-    """Adds the official debugger's times to an output. Raises ImportError where there is none."""
-    from .utils import rp_debugger
-
-    def add(value):
-        if not isinstance(value, dict):
-            raise NotJson(
-                "output is a %s: --rp_debugger adds its times to a dict, and has no place here" % type(value).__name__
-            )
-        times = rp_debugger.get_debugger_output()
-        times["ready_delay_ms"] = (started_at - sys.modules["runpod.serverless"]._imported_at) * 1000
-        return dict(value, rp_debugger=times)
-
-    return add
