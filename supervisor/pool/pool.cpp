@@ -48,7 +48,8 @@ Pool::Pool(asio::any_io_executor executor, Options options)
       spares_wanted_(options_.spares),
       alive_(std::make_shared<int>()),
       flush_timer_(executor_),
-      window_timer_(executor_) {
+      window_timer_(executor_),
+      hand_out_timer_(executor_) {
   bool predecessor_ended = false;
   if (!options_.cookie_prefix.empty()) {
     const auto ended = process::end_leftovers(options_.cookie_prefix, kLeftoversTime);
@@ -327,7 +328,10 @@ Worker* Pool::find(WorkerNumber number) {
 }
 
 void Pool::send(const Assignment& assignment) {
-  if (Worker* worker = find(assignment.worker)) worker->run(assignment);
+  Worker* worker = find(assignment.worker);
+  if (!worker) return;
+  worker->run(assignment);
+  if (worker->concurrency() > 1 && workers_.size() > 1) watch_hand_outs();
 }
 
 void Pool::cancel(RunNumber number, StopReason reason) {

@@ -121,6 +121,8 @@ class Pool final : public Workers, private WorkerOwner {
   void flush_soon();
   void flush_later();
   void tick();
+  void watch_hand_outs();
+  void look_for_blocked();
   Worker* find(WorkerNumber number);
   double random() { return std::uniform_real_distribution<>()(generator_); }
 
@@ -154,6 +156,8 @@ class Pool final : public Workers, private WorkerOwner {
   bool flush_posted_ = false;
   asio::steady_timer window_timer_;
   bool window_timer_on_ = false;
+  asio::steady_timer hand_out_timer_;
+  bool hand_outs_watched_ = false;
 };
 
 }  // namespace bulkhead::pool

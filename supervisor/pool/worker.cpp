@@ -107,7 +107,7 @@ void Worker::leave() {
 }
 
 void Worker::room_changed() {
-  if (state_ == WorkerState::Ready) site_.listener.ready(number_, id_, concurrency_, window_.size());
+  if (state_ == WorkerState::Ready) site_.listener.ready(number_, id_, room(), held_back() ? 0 : window_.size());
 }
 
 bool Worker::proved() const {

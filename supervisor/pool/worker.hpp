@@ -62,6 +62,19 @@ class Worker final : private LineHandler {
   /// While the window is open: recalls what waits behind a slow run. False: there is nothing to watch any more.
   bool tick(Time now);
 
+  // Where several jobs run at once and the handler blocks: blocked_children.cpp
+  /// It has not entered all it was handed.
+  bool hand_outs_wait() const;
+  /// … for so long that it must have blocked.
+  bool is_blocked(Time now) const;
+  /// A job it got now would be entered, as far as can be known.
+  bool has_room() const;
+  /// Recalls what it has not entered, and gets no more until it moves.
+  void hold_back(Time now);
+  bool held_back() const { return held_back_ != Time{}; }
+  /// After a while one job may find out whether it still blocks. False: there is nothing to watch until it gets that job.
+  bool try_again(Time now);
+
   WorkerNumber number() const { return number_; }
   const std::string& id() const { return id_; }
   WorkerState state() const { return state_; }
@@ -96,6 +109,8 @@ class Worker final : private LineHandler {
   void say_stop();
   void end_if_idle();
   void room_changed();
+  int room() const;
+  void moves();
   void recall_waiting();
   void send(const protocol::ToChild& message, std::span<const Payload> owners = {});
 
@@ -153,6 +168,8 @@ class Worker final : private LineHandler {
   int jobs_taken_ = 0;
   int jobs_done_ = 0;
   Window window_;
+  Time held_back_{};  ///< since when it gets no jobs but to try
+  bool trying_ = false;
   Time stepped_{};                            ///< when the child last began or ended a run, as far as we know
   RunList open_;                              ///< handed out and not over, in that order
   RunList closed_;                            ///< over, but not acknowledged to the end

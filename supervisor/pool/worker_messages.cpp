@@ -137,6 +137,7 @@ void Worker::enter(Run& run) {
   run.started = true;
   run.entered = stepped_ = std::chrono::steady_clock::now();
   site_.listener.started(run.number);
+  moves();
 }
 
 void Worker::close(Run& run) {
@@ -226,6 +227,7 @@ void Worker::on(const protocol::HandBack& back, Received&) {
 void Worker::answered(std::chrono::microseconds run_time, bool refresh) {
   ++jobs_done_;
   stepped_ = std::chrono::steady_clock::now();
+  moves();
   if (window_.ended(run_time)) {
     if (window_.size() > 0)
       site_.owner.window_opened();

@@ -141,6 +141,12 @@ async def coroutine(job):
         for word in asked["words"]:
             print(word)
             await asyncio.sleep(0.01)
+    elif do == "block":
+        runpod.serverless.progress_update(job, "blocking")
+        while not os.path.exists(asked["until"]):
+            time.sleep(0.01)
+        runpod.serverless.progress_update(job, "through")
+        await asyncio.sleep(600)
     elif do == "no end of a line":
         for percent in range(101):
             print(f"\rdone: {percent} %", end="")

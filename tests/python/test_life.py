@@ -117,6 +117,27 @@ def test_coroutines_run_at_once(serve):
     assert all(endpoint.wait(job)["status"] == "CANCELLED" for job in jobs)
 
 
+def test_jobs_do_not_wait_behind_a_coroutine_that_blocks(serve, tmp_path):
+    """Where another process has room for them. And the one that blocked gets jobs again when it is through."""
+    endpoint, through = serve("coroutine", "--workers", "2"), tmp_path / "through"
+    until(lambda: endpoint.get("/health").json["workers"]["ready"] == 2, 60, "both processes")
+    first = begun(endpoint, {"do": "block", "until": str(through)})
+
+    def begin(count):
+        jobs = [endpoint.run({"do": "wait", "s": 600}) for _ in range(count)]
+        until(lambda: all(endpoint.get(f"/status/{job}").json.get("output") == "waiting" for job in jobs) or None, 60, "their begin")
+        return jobs
+
+    jobs = begin(10)
+    assert endpoint.get(f"/status/{first}").json["output"] == "blocking"
+    through.touch()
+    until(lambda: endpoint.get(f"/status/{first}").json["output"] == "through", 60, "the end of the blocking")
+    jobs += begin(15)  # more than the other has room for
+    for job in (first, *jobs):
+        endpoint.post(f"/cancel/{job}")
+    assert all(endpoint.wait(job)["status"] == "CANCELLED" for job in (first, *jobs))
+
+
 def test_the_number_at_once_grows_without_draining(serve):
     """Two at first, one more after each job."""
     endpoint = serve("coroutine growing")
