@@ -5,7 +5,12 @@
 // The end of the child is seen through its pidfd. Without pidfd_open (old kernel, strict filter, no descriptor left) a
 // thread waits in waitid instead. It is joined before the zombie is given back, so the number it waits for is never a
 // stranger's.
+//
+// A process with another parent is signalled through its pidfd alone, and its verdict is asked for when that says it has
+// ended. Where the parent is gone, newer kernels still tell by the pidfd how it ended.
 
+#include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -43,6 +48,39 @@ int wait_for(pid_t pid, int options, siginfo_t& info, rusage* usage) {
   }
 }
 
+// <linux/pidfd.h> of Linux 6.15, for whoever is older.
+struct PidfdInfo {
+  std::uint64_t mask;
+  std::uint64_t cgroup;
+  std::uint32_t ids[11];
+  std::int32_t exit_code;
+};
+constexpr unsigned long kPidfdGetInfo = _IOWR(0xFF, 11, PidfdInfo);
+constexpr std::uint64_t kPidfdInfoExit = 1 << 3;
+/// For init to reap it, before which the kernel does not tell.
+constexpr std::chrono::milliseconds kReapedSoon{20};
+
+/// How a process ended that somebody else has reaped; Unknown if the kernel does not tell.
+ExitStatus status_from(int pidfd) {
+  ExitStatus verdict;
+  PidfdInfo info{};
+  for (auto limit = std::chrono::steady_clock::now() + kReapedSoon;; ::poll(nullptr, 0, 1)) {
+    if (::ioctl(pidfd, kPidfdGetInfo, &info) < 0) return verdict;
+    if ((info.mask & kPidfdInfoExit) != 0) break;
+    if (std::chrono::steady_clock::now() >= limit) return verdict;
+    info.mask = kPidfdInfoExit;
+  }
+  if (WIFSIGNALED(info.exit_code)) {
+    verdict.how = ExitStatus::How::Killed;
+    verdict.signal = WTERMSIG(info.exit_code);
+    verdict.core_dumped = WCOREDUMP(info.exit_code);
+  } else {
+    verdict.how = ExitStatus::How::Exited;
+    verdict.code = WEXITSTATUS(info.exit_code);
+  }
+  return verdict;
+}
+
 }  // namespace
 
 Child::State::State(asio::any_io_executor on, pid_t number)
@@ -55,6 +93,16 @@ Child::State::State(asio::any_io_executor on, pid_t number)
     ::close(fd);
     pidfd_.reset();
   }
+}
+
+Child::State::State(asio::any_io_executor on, pid_t number, Descriptor pidfd, std::shared_ptr<OtherParent> other)
+    : executor(std::move(on)),
+      pid(number),
+      launched(std::chrono::steady_clock::now()),
+      floor_kib(0),
+      pidfd_(std::in_place, executor, pidfd.get()),
+      parent_(std::move(other)) {
+  pidfd.release();
 }
 
 void Child::State::async_wait(ExitHandler on_exit) {
@@ -87,6 +135,10 @@ void Child::State::watch_by_thread() {
 
 void Child::State::on_ended() {
   if (!handler_) return;
+  if (parent_)
+    return parent_->ask(pid, [weak = weak_from_this()](const ExitStatus& verdict) {
+      if (auto self = weak.lock()) self->on_verdict(verdict);
+    });
   if (!poll()) return watch_pidfd();  // a thread's word is final, so this was the pidfd's
   // The handler may let go of everything but what stands here.
   ExitHandler handler = std::exchange(handler_, nullptr);
@@ -94,8 +146,22 @@ void Child::State::on_ended() {
   handler(verdict);
 }
 
+/// Of the other parent.
+void Child::State::on_verdict(const ExitStatus& verdict) {
+  if (!handler_) return;
+  status = verdict.how == ExitStatus::How::Unknown ? status_from(pidfd_->native_handle()) : verdict;
+  ExitHandler handler = std::exchange(handler_, nullptr);
+  handler(ExitStatus(*status));
+}
+
+/// By the pidfd alone.
+bool Child::State::has_ended() const {
+  pollfd look{const_cast<State*>(this)->pidfd_->native_handle(), POLLIN, 0};
+  return ::poll(&look, 1, 0) > 0;
+}
+
 const std::optional<ExitStatus>& Child::State::poll() {
-  if (status) return status;
+  if (status || parent_) return status;
   siginfo_t info{};
   rusage usage{};
   if (wait_for(pid, WEXITED | WNOHANG | WNOWAIT, info, &usage) != 0) {
@@ -121,15 +187,16 @@ const std::optional<ExitStatus>& Child::State::poll() {
 }
 
 bool Child::State::signal(int number) {
-  if (reaped || poll()) return false;
+  if (reaped || poll() || (parent_ && has_ended())) return false;
   if (pidfd_ && ::syscall(SYS_pidfd_send_signal, pidfd_->native_handle(), number, nullptr, 0) == 0) return true;
+  if (parent_) return false;
   // Not reaped by us, and by nobody else: the number is the child's.
   return ::kill(pid, number) == 0;
 }
 
 bool Child::State::signal_group(int number) {
   poll();
-  if (reaped) return false;
+  if (!keeps_numbers()) return false;
   assert(pid > 1);
   return ::kill(-pid, number) == 0;
 }
@@ -141,22 +208,29 @@ void Child::State::reap() {
   if (reaped) return;
   if (waiter_.joinable()) waiter_.join();
   siginfo_t info{};
-  wait_for(pid, WEXITED, info, nullptr);
+  if (parent_)
+    parent_->reap(pid);
+  else
+    wait_for(pid, WEXITED, info, nullptr);
   reaped = true;
   pidfd_.reset();
 }
 
 void Child::State::end() {
   handler_ = nullptr;
+  if (parent_) signal(SIGKILL);
   if (!reaped) signal_group(SIGKILL);
   // A killed process is gone within a millisecond or so, unless it waits in the kernel.
   auto limit = std::chrono::steady_clock::now() + Child::kLastWait;
-  for (long pause = 50'000; !poll() && std::chrono::steady_clock::now() < limit;
+  auto ended = [this] { return poll() || (parent_ && (reaped || has_ended())); };
+  for (long pause = 50'000; !ended() && std::chrono::steady_clock::now() < limit;
        pause = std::min(pause * 2, 5'000'000L)) {
     timespec time{0, pause};
     ::nanosleep(&time, nullptr);
   }
-  if (poll()) {
+  if (parent_ && !reaped) {
+    parent_->reap(pid);  // should it live on, it is kept until then
+  } else if (poll()) {
     reap();
   } else if (waiter_.joinable()) {
     abandoned_->store(true);

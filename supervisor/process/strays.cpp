@@ -174,7 +174,8 @@ class Ending : public std::enable_shared_from_this<Ending> {
   void round() {
     auto child = child_.lock();
     if (!child || child->reaped) return;
-    std::vector<ProcessFacts> found = search(child->pid, cookie_, Search::BelowReapers);
+    // Without its zombie only the cookie tells: the numbers may be a stranger's.
+    std::vector<ProcessFacts> found = search(child->keeps_numbers() ? child->pid : -1, cookie_, Search::BelowReapers);
     account_.add_living(found);
     account_.found(found);
     // Also where nothing was found: a search may miss one, and the group costs one call.
