@@ -164,6 +164,7 @@ pool::Options pool(const config::Config& config, RunNumber first_run) {
   for (const char* secret : {"BULKHEAD_API_KEYS", "BULKHEAD_API_KEY", "BULKHEAD_WEBHOOK_SECRET"})
     options.environment_removed.emplace_back(secret);
   options.gpus = gpus(config.gpus);
+  options.preload = config.preload;
   options.workers = config.workers;
   options.spares = config.spares;
   options.setup_timeout = config.setup_timeout;

@@ -67,6 +67,7 @@ struct Config {
   milliseconds setup_timeout{420'000};
   int max_jobs_per_worker = 0;  ///< 0: no limit
   Gpus gpus;
+  std::vector<std::string> preload;  ///< Python modules for a fork server; none: no fork server
   std::vector<std::pair<std::string, std::string>> worker_env;
 
   // ---- jobs ----

@@ -110,6 +110,25 @@ std::string set_gpus(Config& config, const Texts& texts) {
   return {};
 }
 
+std::string set_preload(Config& config, const Texts& texts) {
+  Texts modules;
+  for (const std::string& text : texts) {
+    for (std::size_t begin = 0; begin <= text.size();) {
+      const std::size_t end = std::min(text.find(',', begin), text.size());
+      std::string module = text.substr(begin, end - begin);
+      const bool name =
+          !module.empty() && module.front() != '.' && module.back() != '.' && module.find("..") == std::string::npos &&
+          std::all_of(module.begin(), module.end(),
+                      [](unsigned char c) { return std::isalnum(c) != 0 || c == '_' || c == '.' || c >= 0x80; });
+      if (!name) return "must be names of Python modules with commas between, such as numpy,onnxruntime";
+      if (std::find(modules.begin(), modules.end(), module) == modules.end()) modules.push_back(std::move(module));
+      begin = end + 1;
+    }
+  }
+  config.preload = std::move(modules);
+  return {};
+}
+
 std::string show_gpus(const Config& config) {
   switch (config.gpus.which) {
     case Gpus::Which::Inherited: return "inherited";

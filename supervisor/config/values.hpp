@@ -30,6 +30,7 @@ std::string set_dispatch_window(Config& config, const Texts& texts);
 std::string show_dispatch_window(const Config& config);
 std::string set_gpus(Config& config, const Texts& texts);
 std::string show_gpus(const Config& config);
+std::string set_preload(Config& config, const Texts& texts);
 std::string set_worker_env(Config& config, const Texts& texts);
 std::string show_worker_env(const Config& config);
 std::string set_listen(Config& config, const Texts& texts);

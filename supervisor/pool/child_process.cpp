@@ -24,6 +24,8 @@ void create_empty(const std::filesystem::path& path) {
   close(fd);
 }
 
+}  // namespace
+
 process::SpawnPlan base_plan(const Options& options) {
   process::SpawnPlan plan;
   plan.argv = options.command;
@@ -35,12 +37,11 @@ process::SpawnPlan base_plan(const Options& options) {
   return plan;
 }
 
-}  // namespace
-
 ChildProcess::ChildProcess(ProcessSite& site, std::string_view worker_id, Handlers handlers)
     : site_(site), worker_id_(worker_id), handlers_(std::move(handlers)) {}
 
 ChildProcess::~ChildProcess() {
+  alive_.reset();
   child_.reset();
   remove_files();
 }
@@ -63,13 +64,22 @@ void ChildProcess::prepare() {
 
 std::optional<LaunchFailure> ChildProcess::launch(std::string_view endpoint, std::string_view token,
                                                   const std::optional<std::string>& devices) {
-  namespace env = protocol::environment;
   try {
     prepare();
   } catch (const std::system_error& error) {
     remove_files();
     return LaunchFailure{error.what(), true};
   }
+  process::SpawnPlan how = plan(endpoint, token, devices);
+  process::ForkServer* server = site_.fork_server ? site_.fork_server() : nullptr;
+  if (server == nullptr) return start(how);
+  fork(*server, std::move(how));
+  return std::nullopt;
+}
+
+process::SpawnPlan ChildProcess::plan(std::string_view endpoint, std::string_view token,
+                                      const std::optional<std::string>& devices) const {
+  namespace env = protocol::environment;
   process::SpawnPlan plan = base_plan(site_.options);
   plan.environment.emplace_back(env::kSocket, endpoint);
   plan.environment.emplace_back(env::kToken, token);
@@ -81,32 +91,61 @@ std::optional<LaunchFailure> ChildProcess::launch(std::string_view endpoint, std
   plan.scratch = scratch_.path();
   plan.stdout_fd = output_->stdout_fd();
   plan.stderr_fd = output_->stderr_fd();
+  return plan;
+}
 
+std::optional<LaunchFailure> ChildProcess::start(const process::SpawnPlan& plan) {
   process::LaunchResult result = process::launch(site_.executor, plan);
-  output_->start();
   if (auto* error = std::get_if<process::LaunchError>(&result)) {
+    output_->start();
     output_->close();
     remove_files();
     return LaunchFailure{error->text, error->is_transient()};
   }
-  child_.emplace(std::move(std::get<process::Child>(result)));
-  child_->async_wait([this](const process::ExitStatus& status) { exited(status); });
+  begin(std::move(std::get<process::Child>(result)));
   return std::nullopt;
 }
 
+void ChildProcess::begin(process::Child child) {
+  output_->start();
+  child_.emplace(std::move(child));
+  child_->async_wait([this](const process::ExitStatus& status) { exited(status); });
+  if (kill_wanted_) kill();
+}
+
+/// What the server cannot do is done the ordinary way, a little later.
+void ChildProcess::fork(process::ForkServer& server, process::SpawnPlan plan) {
+  server.fork(plan, [this, plan, alive = std::weak_ptr(alive_)](process::ForkServer::Forked forked) {
+    if (alive.expired()) return;
+    if (auto* child = std::get_if<process::Child>(&forked)) return begin(std::move(*child));
+    std::optional<LaunchFailure> failure;
+    if (kill_wanted_) {
+      output_->close();
+      remove_files();
+      failure = LaunchFailure{"it was to end before it had begun", true};
+    } else {
+      failure = start(plan);
+    }
+    if (failure) handlers_.failed(*failure);
+  });
+}
+
 void ChildProcess::terminate() {
+  if (!child_) kill_wanted_ = true;
   if (!child_ || status_) return;
   child_->signal(SIGTERM);
   child_->signal(SIGCONT);
 }
 
 void ChildProcess::abort() {
+  if (!child_) kill_wanted_ = true;
   if (!child_ || status_) return;
   child_->signal(SIGABRT);
   child_->signal(SIGCONT);
 }
 
 void ChildProcess::kill() {
+  kill_wanted_ = true;
   if (!child_ || status_) return;
   if (child_->signal(SIGKILL)) killed_by_us_ = true;
   child_->signal_group(SIGKILL);

@@ -1,5 +1,7 @@
 // One child's process and all that belongs to it on this machine: scratch directory, black box, crash file, output.
 //
+// It is started by us, or forked by a fork server where there is one, which takes a moment: then pid() is 0 for so long.
+//
 // It knows how to start, to be signalled, to end without a trace, and what can be learnt from what is left. It knows
 // nothing of jobs and of the wire; the Worker does.
 
@@ -17,6 +19,7 @@
 #include "supervisor/process/black_box_file.hpp"
 #include "supervisor/process/crash_file.hpp"
 #include "supervisor/process/crash_record.hpp"
+#include "supervisor/process/fork_server.hpp"
 #include "supervisor/process/launch.hpp"
 #include "supervisor/process/oom.hpp"
 #include "supervisor/process/output.hpp"
@@ -34,6 +37,8 @@ struct ProcessSite {
   process::ScratchRoot& scratch;
   const process::OomCounters& oom;
   std::filesystem::path files;  ///< the directory of black boxes and crash files
+  /// The fork server, if there is one and it is ready; may be empty.
+  std::function<process::ForkServer*()> fork_server;
 };
 
 /// Why there is no process.
@@ -42,10 +47,15 @@ struct LaunchFailure {
   bool transient = false;  ///< trying again may help
 };
 
+/// What is the same for every child: the command, its environment, its limits.
+process::SpawnPlan base_plan(const Options& options);
+
 class ChildProcess {
  public:
   struct Handlers {
     std::function<void()> ended;  ///< the process is dead, and not reaped: status() says how
+    /// There is none after all; nothing is left of it. Not from within launch().
+    std::function<void(const LaunchFailure&)> failed;
     std::function<void(process::Stream, std::string_view line)> printed;
   };
 
@@ -59,6 +69,7 @@ class ChildProcess {
   std::optional<LaunchFailure> launch(std::string_view endpoint, std::string_view token,
                                       const std::optional<std::string>& devices);
 
+  /// 0 while it is being forked.
   pid_t pid() const { return child_ ? child_->pid() : 0; }
   const std::optional<process::ExitStatus>& status() const { return status_; }
 
@@ -92,6 +103,11 @@ class ChildProcess {
  private:
   void prepare();
   process::Output::Names output_names() const;
+  process::SpawnPlan plan(std::string_view endpoint, std::string_view token,
+                          const std::optional<std::string>& devices) const;
+  std::optional<LaunchFailure> start(const process::SpawnPlan& plan);
+  void fork(process::ForkServer& server, process::SpawnPlan plan);
+  void begin(process::Child child);
   void exited(const process::ExitStatus& status);
   void remove_files() noexcept;
 
@@ -108,6 +124,8 @@ class ChildProcess {
   process::OomCounts oom_at_launch_;
   process::OomVerdict oom_verdict_;
   bool killed_by_us_ = false;
+  bool kill_wanted_ = false;                              ///< before there was a process
+  std::shared_ptr<int> alive_ = std::make_shared<int>();  ///< held weakly while it is being forked
 };
 
 }  // namespace bulkhead::pool

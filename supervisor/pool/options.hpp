@@ -31,6 +31,7 @@ struct Options {
   std::vector<process::SpawnPlan::Limit> limits_of_process;
   std::optional<int> oom_score_adj = 300;  ///< a child is to go before its supervisor
   process::Gpus gpus;
+  std::vector<std::string> preload;  ///< modules for a fork server to import (preload.hpp); none: no fork server
 
   // ---- how many, and for how long
   int workers = 1;  ///< children that take jobs

@@ -60,6 +60,7 @@ Pool::Pool(asio::any_io_executor executor, Options options)
   prepare_runtime_dir(predecessor_ended);
   scratch_ = std::make_unique<process::ScratchRoot>(options_.runtime_dir);
   link_ = std::make_unique<Link>(executor_, options_.runtime_dir, LinkOptions{.limits = options_.limits});
+  make_preload();
   make_places();
   deal_out_devices();
 }
@@ -104,17 +105,32 @@ void Pool::deal_out_devices() {
 }
 
 void Pool::start(WorkersListener& listener) {
-  site_.emplace(WorkerSite{
-      .process =
-          {.executor = executor_, .options = options_, .scratch = *scratch_, .oom = oom_, .files = files_of(options_)},
-      .options = options_,
-      .link = *link_,
-      .runs = runs_,
-      .symboliser = symboliser_,
-      .listener = listener,
-      .owner = *this});
+  site_.emplace(WorkerSite{.process = {.executor = executor_,
+                                       .options = options_,
+                                       .scratch = *scratch_,
+                                       .oom = oom_,
+                                       .files = files_of(options_),
+                                       .fork_server = [this] { return preload_ ? preload_->server() : nullptr; }},
+                           .options = options_,
+                           .link = *link_,
+                           .runs = runs_,
+                           .symboliser = symboliser_,
+                           .listener = listener,
+                           .owner = *this});
   for (const std::string& remark : std::exchange(remarks_, {})) say("", remark);
+  if (preload_) preload_->start();
   for (Place& place : places_) launch(place);
+}
+
+void Pool::make_preload() {
+  if (options_.preload.empty()) return;
+  preload_ = std::make_unique<Preload>(executor_, options_, *scratch_,
+                                       Preload::Handlers{.say = [this](std::string_view text) { say("preload", text); },
+                                                         .decided =
+                                                             [this] {
+                                                               for (Place& place : places_)
+                                                                 if (!place.waiting) launch(place);
+                                                             }});
 }
 
 std::string Pool::Place::child_id() const {
@@ -128,6 +144,7 @@ std::string Pool::Place::child_id() const {
 
 void Pool::launch(Place& place) {
   if (stopping_ || !is_wanted(place) || place.worker != nullptr) return;
+  if (preload_ && preload_->undecided()) return;
   const int jitter = options_.max_jobs_per_worker / 10;
   const int max_jobs = options_.max_jobs_per_worker + std::uniform_int_distribution<>(-jitter, jitter)(generator_);
   ++place.generation;
@@ -146,6 +163,7 @@ void Pool::vacate(Worker& worker) {
   if (place == places_.end()) return;
   place->worker = nullptr;
   if (stopping_ || !is_wanted(*place)) return;
+  if (worker.hopeless()) place->backoff.lose_patience();
   if (!worker.proved()) return setup_failed(*place, worker.obituary());
   place->backoff.succeeded();
   // To launch takes the loop's time. Where a spare has stepped in, its first job goes before.
@@ -221,6 +239,13 @@ void Pool::gone(Worker& worker) {
 void Pool::destroy_gone() {
   gone_.clear();
   if (!stopping_ || !workers_.empty() || !stopped_) return;
+  if (preload_ && !std::exchange(preload_stopped_, true))
+    return preload_->stop([this, alive = std::weak_ptr(alive_)] {
+      if (alive.expired()) return;
+      preload_.reset();
+      destroy_gone();
+    });
+  if (preload_) return;
   scratch_->wait_until_clean(kFilesTime);
   std::error_code ignored;  // an empty directory left behind is swept at the next start
   std::filesystem::remove_all(files_of(options_), ignored);

@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "supervisor/pool/predecessor.hpp"
+#include "supervisor/pool/preload.hpp"
 #include "supervisor/pool/worker.hpp"
 
 namespace bulkhead::pool {
@@ -112,6 +113,7 @@ class Pool final : public Workers, private WorkerOwner {
   bool is_wanted(const Place& place) const { return place.index < workers_wanted_ + spares_wanted_; }
   void say(std::string_view worker_id, std::string_view text);
   void make_places();
+  void make_preload();
   void launch(Place& place);
   void launch_after(Place& place, milliseconds wait);
   void vacate(Worker& worker);
@@ -135,6 +137,7 @@ class Pool final : public Workers, private WorkerOwner {
   process::Symboliser symboliser_;
   std::unique_ptr<process::ScratchRoot> scratch_;
   std::unique_ptr<Link> link_;
+  std::unique_ptr<Preload> preload_;  ///< where it is asked for
   std::optional<WorkerSite> site_;
   int workers_wanted_;
   int spares_wanted_;
@@ -148,6 +151,7 @@ class Pool final : public Workers, private WorkerOwner {
   bool ever_ready_ = false;
   bool unhealthy_ = false;
   bool stopping_ = false;
+  bool preload_stopped_ = false;
   std::function<void()> stopped_;
   std::vector<std::string> remarks_;  ///< to be said at the start
 

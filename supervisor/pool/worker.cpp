@@ -54,6 +54,7 @@ Worker::Worker(WorkerSite& site, WorkerNumber number, std::string id, int max_jo
       window_(site.options.dispatch_window),
       process_(site.process, id_,
                {.ended = [this] { process_ended(); },
+                .failed = [this](const LaunchFailure& failure) { never_began(failure); },
                 .printed = [this](process::Stream stream, std::string_view line) { printed(stream, line); }}) {}
 
 Worker::~Worker() {

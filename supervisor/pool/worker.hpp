@@ -37,7 +37,8 @@ class Worker final : private LineHandler {
   Worker(WorkerSite& site, WorkerNumber number, std::string id, int max_jobs);
   ~Worker();
 
-  /// Starts the process. After a failure the worker is of no further use, and calls nobody.
+  /// Starts the process. After a failure the worker is of no further use, and calls nobody. (Where a process is forked,
+  /// failing comes later: as a death.)
   std::optional<LaunchFailure> launch(const std::optional<std::string>& devices);
 
   // Commands. Each is ignored where it comes too late.
@@ -89,6 +90,8 @@ class Worker final : private LineHandler {
 
   /// Its set-up was no failure: it took a job, or lasted; or it was ended for no fault of its own.
   bool proved() const;
+  /// The command can never be executed.
+  bool hopeless() const { return launch_failure_ && !launch_failure_->transient; }
   /// How it ended, with its last lines: what is said of a set-up that failed.
   std::string obituary() const;
 
@@ -144,6 +147,7 @@ class Worker final : private LineHandler {
 
   // How it ends: worker_end.cpp
   void process_ended();
+  void never_began(const LaunchFailure& failure);
   void end_strays();
   void strays_ended(const process::StrayReport& strays);
   void judge();
@@ -194,6 +198,7 @@ class Worker final : private LineHandler {
   bool modules_hidden_ = false;                 ///< see hidden_modules.hpp
   std::vector<std::string> interpreter_stack_;  ///< what its crash file has of one
   std::string remark_;
+  std::optional<LaunchFailure> launch_failure_;  ///< there never was a process
 
   ChildProcess process_;  ///< last: ends first
 };

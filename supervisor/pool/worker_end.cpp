@@ -37,6 +37,17 @@ void Worker::process_ended() {
   arm(site_.options.reading_time, &Worker::judge);
 }
 
+void Worker::never_began(const LaunchFailure& failure) {
+  launch_failure_ = failure;
+  ended_at_ = std::chrono::steady_clock::now();
+  timer_.cancel();
+  line_.reset();
+  judged_ = ending_strays_ = strays_ended_ = buried_ = reported_ = true;
+  become(WorkerState::Dead);
+  site_.owner.dead(*this);
+  finish();
+}
+
 void Worker::end_strays() {
   if (std::exchange(ending_strays_, true)) return;
   process_.end_strays([this](const process::StrayReport& strays) { strays_ended(strays); });
@@ -142,6 +153,7 @@ Payload Worker::to_payload(process::CrashRecord& record, const Run& run) const {
 }
 
 std::string Worker::obituary() const {
+  if (launch_failure_) return launch_failure_->text;
   std::string text = "handler process " + std::to_string(pid()) + ' ' + process_.status()->describe() +
                      (set_up_at_ == Time{} ? " before it was ready" : " before it had a job");
   if (!remark_.empty()) text += " (" + remark_ + ')';

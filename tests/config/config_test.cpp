@@ -172,6 +172,8 @@ TEST(Config, ListsAreRepeatedFlagsOrCommas) {
             (std::vector<std::string>{"127.0.0.1:1", "unix:/a"}));
   EXPECT_EQ(serve({"--worker-env", "A=1=2", "--worker-env=B="}).worker_env,
             (std::vector<std::pair<std::string, std::string>>{{"A", "1=2"}, {"B", ""}}));
+  EXPECT_EQ(serve({"--preload", "numpy,a.b", "--preload", "numpy"}).preload,
+            (std::vector<std::string>{"numpy", "a.b"}));
   EXPECT_EQ(serve({"--gpus", "0,2"}).gpus.devices, (std::vector<std::string>{"0", "2"}));
 }
 
@@ -316,6 +318,7 @@ TEST(Config, MistakesOnTheCommandLineAreExplained) {
       {"bad word", {"serve", "--durability", "max", "--", "x"}, kUsage, {"full, relaxed, memory"}},
       {"bad window", {"serve", "--dispatch-window", "17", "--", "x"}, kUsage, {"auto", "0 to 16"}},
       {"bad gpus", {"serve", "--gpus", "one", "--", "x"}, kUsage, {"none, all"}},
+      {"bad module", {"serve", "--preload", "numpy;os", "--", "x"}, kUsage, {"Python modules"}},
       {"gpu twice", {"serve", "--gpus", "1,1", "--", "x"}, kUsage, {"twice"}},
       {"bad variable", {"serve", "--worker-env", "A B=1", "--", "x"}, kUsage, {"NAME=VALUE"}},
       {"our variable", {"serve", "--worker-env", "BULKHEAD_X=1", "--", "x"}, kUsage, {"BULKHEAD_"}},
@@ -395,6 +398,7 @@ spares               1                             BULKHEAD_SPARES
 setup-timeout        7m                            default
 max-jobs-per-worker  0                             default
 gpus                 0,1                           --gpus
+preload                                            default
 worker-env                                         default
 retries              0                             default
 execution-timeout    10m                           default

@@ -1,0 +1,4 @@
+import time
+
+print("taking long", flush=True)
+time.sleep(3600)
