@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "supervisor/http/json_scan.hpp"
+#include "supervisor/json/json_scan.hpp"
 #include "supervisor/process/strays.hpp"
 #include "supervisor/process/symbolise.hpp"
 #include "supervisor/python_handlers.hpp"
@@ -122,7 +122,7 @@ RunPodOptions runpod(const config::Config& config, RunPodSettings platform) {
   if (!config.execution_timeout_given) options.policy.execution_timeout = kWeek;
   options.policy.ttl = kWeek;
   options.refused_dir = std::filesystem::path(config.state_dir) / "refused";
-  options.check_json = http::fault_of_json;
+  options.check_json = fault_of_json;
   return options;
 }
 
@@ -172,7 +172,7 @@ pool::Options pool(const config::Config& config, RunNumber first_run) {
   options.dispatch_window = config.dispatch_window;
   options.limits.max_body = static_cast<std::uint64_t>(config.max_result);
   options.limits.max_chunk = static_cast<std::uint64_t>(config.max_chunk);
-  options.check_json = http::fault_of_json;
+  options.check_json = fault_of_json;
   options.stop_time = config.cancel_grace;
   options.terminate_time = config.term_grace;
   options.runtime_dir = runtime_directory(config.state_dir);

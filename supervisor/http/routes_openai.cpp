@@ -9,8 +9,8 @@
 #include <utility>
 
 #include "supervisor/http/events.hpp"
-#include "supervisor/http/json_scan.hpp"
 #include "supervisor/http/submission.hpp"
+#include "supervisor/json/json_scan.hpp"
 
 namespace bulkhead::http {
 namespace {

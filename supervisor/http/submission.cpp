@@ -10,8 +10,8 @@
 #include <cmath>
 #include <forward_list>
 
-#include "supervisor/http/json_scan.hpp"
 #include "supervisor/job/webhook_url.hpp"
+#include "supervisor/json/json_scan.hpp"
 
 namespace bulkhead::http {
 namespace {

@@ -1,92 +1,35 @@
-// A take's body is validated as a whole first, by the check that every JSON from outside goes through. What follows can
-// therefore walk it without looking for faults: it cuts the jobs into id, input and the rest, all of them views of the
-// body, which is never copied and whose input is never looked into.
-//
-// Keys are compared as they stand; one with an escape in it is decoded first.
+// A take's body is validated as a whole first, by the check that every JSON from outside goes through. So what follows
+// need not say what is wrong: it cuts the jobs into id, input and the rest, all of them views of the body, which is never
+// copied and whose input is never looked into.
 
 #include "supervisor/source/runpod_jobs.hpp"
 
 #include <boost/json.hpp>
 #include <utility>
 
+#include "supervisor/json/json_scan.hpp"
+
 namespace bulkhead {
 namespace {
 
 namespace json = boost::json;
 
-/// A cursor over JSON that is known to be valid.
-class Walk {
- public:
-  explicit Walk(std::string_view text) : text_(text) {}
-
-  char peek() {
-    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r'))
-      ++at_;
-    return at_ < text_.size() ? text_[at_] : '\0';
-  }
-  bool take(char c) {
-    if (peek() != c) return false;
-    ++at_;
-    return true;
-  }
-  std::string_view value() {
-    char first = peek();
-    std::size_t begin = at_;
-    if (first == '"') {
-      skip_string();
-    } else if (first == '{' || first == '[') {
-      skip_nested();
-    } else {
-      at_ = std::min(text_.find_first_of(",]} \t\n\r", at_), text_.size());
-    }
-    return text_.substr(begin, at_ - begin);
-  }
-
- private:
-  void skip_string() {
-    for (++at_; at_ < text_.size() && text_[at_] != '"'; ++at_)
-      if (text_[at_] == '\\') ++at_;
-    at_ = std::min(at_ + 1, text_.size());
-  }
-  void skip_nested() {
-    for (int depth = 0; at_ < text_.size();) {
-      char c = text_[at_];
-      if (c == '"') {
-        skip_string();
-        continue;
-      }
-      if (c == '{' || c == '[') ++depth;
-      if (c == '}' || c == ']') --depth;
-      ++at_;
-      if (depth == 0) return;
-    }
-  }
-
-  std::string_view text_;
-  std::size_t at_ = 0;
-};
-
+/// `key` is what stands between its quotes.
 template <class Visit>
 void each_member(std::string_view object, Visit visit) {
-  Walk walk(object);
-  walk.take('{');
-  while (walk.peek() == '"') {
-    std::string_view key = walk.value();
-    walk.take(':');
-    std::string_view value = walk.value();
+  JsonScanner scanner(object);
+  std::string_view key, value;
+  if (!scanner.take('{')) return;
+  while (scanner.peek() == '"' && scanner.string(key) && scanner.take(':') && scanner.value(value)) {
     visit(key, value);
-    if (!walk.take(',')) return;
+    if (scanner.peek() != ',' || !scanner.take(',')) return;
   }
 }
 
 /// The text of a JSON string; none if it is another kind of value.
 std::optional<std::string> string_of(std::string_view value) {
   if (!value.starts_with('"')) return {};
-  if (value.find('\\') == std::string_view::npos) return std::string(value.substr(1, value.size() - 2));
-  json::error_code error;
-  json::value parsed = json::parse(value, error);
-  if (error || !parsed.is_string()) return {};
-  return std::string(parsed.get_string());
+  return unescape(value.substr(1, value.size() - 2));
 }
 
 std::optional<milliseconds> timeout_of(std::string_view policy) {
@@ -105,7 +48,7 @@ TakenJob read_job(std::string_view object, const Payload& body) {
   TakenJob job;
   std::string extra;
   each_member(object, [&](std::string_view key, std::string_view value) {
-    std::string name = string_of(key).value_or("");
+    std::string name = unescape(key);
     if (name == "id") {
       // An id that is a number is its text, as the official worker puts it into a URL.
       job.id = string_of(value).value_or(value == "null" || value.find_first_of("{[") == 0 ? "" : std::string(value));
@@ -113,7 +56,7 @@ TakenJob read_job(std::string_view object, const Payload& body) {
       job.input = body.slice(value);
     } else {
       if (name == "policy") job.execution_timeout = timeout_of(value);
-      extra.append(extra.empty() ? "{" : ",").append(key).append(":").append(value);
+      extra.append(extra.empty() ? "{\"" : ",\"").append(key).append("\":").append(value);
     }
   });
   if (!extra.empty()) job.extra = Payload::of(extra + '}');
@@ -131,24 +74,25 @@ TakenJobs read_taken(std::string text, const JsonCheck& check) {
     return taken;
   }
   Payload body = Payload::of(std::move(text));
-  Walk walk(body.bytes());
-  auto add = [&](std::string_view value) {
+  JsonScanner scanner(body.bytes());
+  std::string_view value;
+  auto add = [&] {
     TakenJob job = value.starts_with('{') ? read_job(value, body) : TakenJob();
     if (job.id.empty())
       ++taken.nameless;
     else
       taken.jobs.push_back(std::move(job));
   };
-  if (walk.peek() == '{') {
-    std::string_view value = walk.value();
-    if (value.find('"') != std::string_view::npos) add(value);  // an empty object is no job
-  } else if (walk.take('[')) {
-    while (walk.peek() != ']' && walk.peek() != '\0') {
-      add(walk.value());
-      if (!walk.take(',')) break;
+  if (scanner.peek() == '[') {
+    scanner.take('[');
+    while (scanner.peek() != ']' && scanner.value(value)) {
+      add();
+      if (scanner.peek() != ',' || !scanner.take(',')) break;
     }
-  } else if (walk.value() != "null") {
+  } else if (!scanner.value(value) || (value != "null" && !value.starts_with('{'))) {
     taken.fault = "the answer is neither a job nor a list of jobs";
+  } else if (value.find('"') != std::string_view::npos) {
+    add();  // an empty object is no job, nor is null
   }
   return taken;
 }

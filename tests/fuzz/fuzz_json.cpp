@@ -9,9 +9,9 @@
 #include <variant>
 
 #include "check.hpp"
-#include "supervisor/http/json_scan.hpp"
 #include "supervisor/http/submission.hpp"
 #include "supervisor/job/json_text.hpp"
+#include "supervisor/json/json_scan.hpp"
 
 namespace bulkhead::http {
 namespace {

@@ -6,8 +6,8 @@
 
 #include <random>
 
-#include "supervisor/http/json_scan.hpp"
 #include "supervisor/http/submission.hpp"
+#include "supervisor/json/json_scan.hpp"
 
 namespace bulkhead::http {
 namespace {

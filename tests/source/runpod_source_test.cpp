@@ -8,7 +8,7 @@
 #include <boost/asio/io_context.hpp>
 #include <cstdlib>
 
-#include "supervisor/http/json_scan.hpp"
+#include "supervisor/json/json_scan.hpp"
 #include "tests/job/fakes.hpp"
 #include "tests/source/server.hpp"
 
@@ -68,7 +68,7 @@ class RunPodTest : public ::testing::Test {
     options.platform.key = "key";
     options.platform.worker_id = "w";
     options.version = "0";
-    options.check_json = http::fault_of_json;
+    options.check_json = fault_of_json;
     source = std::make_unique<RunPod>(
         io.get_executor(), options, clock, intake, journal,
         RunPod::Asks{.room = [this] { return room; },

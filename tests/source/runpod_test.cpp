@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "supervisor/http/json_scan.hpp"
+#include "supervisor/json/json_scan.hpp"
 #include "supervisor/source/runpod_jobs.hpp"
 #include "supervisor/source/runpod_settings.hpp"
 #include "supervisor/source/runpod_urls.hpp"
@@ -25,7 +25,7 @@ RunPodSettings settings(const EnvironmentVariables& environment) {
   return std::holds_alternative<RunPodSettings>(read) ? std::get<RunPodSettings>(read) : RunPodSettings{};
 }
 
-TakenJobs taken(std::string body) { return read_taken(std::move(body), http::fault_of_json); }
+TakenJobs taken(std::string body) { return read_taken(std::move(body), fault_of_json); }
 
 TEST(RunPodSettings, AreReadFromTheEnvironment) {
   EXPECT_TRUE(std::holds_alternative<NotOnRunPod>(runpod_settings({}, "fresh")));

@@ -1,7 +1,7 @@
 // The scanner walks with one pointer and keeps the open brackets as bits, one per level, so the deepest text costs 64
 // bytes of stack. Strings are where the bytes are (base64 images): they are crossed 16 bytes at a time.
 
-#include "supervisor/http/json_scan.hpp"
+#include "supervisor/json/json_scan.hpp"
 
 #include <bit>
 #include <bitset>
@@ -13,7 +13,7 @@
 #include <emmintrin.h>
 #endif
 
-namespace bulkhead::http {
+namespace bulkhead {
 namespace {
 
 /// Crosses the plain bytes of a string: to the first that is a quote, a backslash or a control character, or to one
@@ -318,4 +318,4 @@ std::string unescape(std::string_view text) {
   return out;
 }
 
-}  // namespace bulkhead::http
+}  // namespace bulkhead

@@ -15,7 +15,7 @@
 
 #include "supervisor/job/json_text.hpp"
 
-namespace bulkhead::http {
+namespace bulkhead {
 
 /// Deeper nesting is refused: it would overflow somebody's stack further on.
 inline constexpr int kMaxJsonDepth = 512;
@@ -67,4 +67,4 @@ std::optional<std::string> fault_of_json(std::string_view text);
 /// The text a JSON string stands for. `text` is what JsonScanner::string gave. A lone surrogate becomes U+FFFD.
 std::string unescape(std::string_view text);
 
-}  // namespace bulkhead::http
+}  // namespace bulkhead
