@@ -11,7 +11,7 @@ VENV is a virtual environment with the PyPI packages `runpod` and `mosec`. Needs
  - Refresh: from a result that asks for a fresh process to the next job's, without and with a spare.
  - Memory: what one more worker process takes (its proportional set).
 
---heavy: the last three also for a handler that imports these modules, which VENV has.
+--heavy: the last three also for a handler that imports these modules, which VENV has; refresh and memory with --preload, too.
 """
 
 import argparse
@@ -305,11 +305,16 @@ def main():
                 cold_start(bulkhead, venv, scratch, arguments.rounds, imports)
             if wanted("refresh"):
                 print(f"refresh to the next job's result{what}")
-                for options, name in (((), "bulkhead"), (("--spares", "1"), "bulkhead, one spare")):
+                ways = [((), "bulkhead"), (("--spares", "1"), "bulkhead, one spare")]
+                if imports:
+                    ways.append((("--preload", imports), "bulkhead, --preload"))
+                for options, name in ways:
                     refresh(bulkhead, venv, scratch, arguments.rounds, imports, options, name)
             if wanted("memory"):
                 print(f"memory of one more worker process{what}")
                 memory(bulkhead, venv, scratch, imports, (), "bulkhead")
+                if imports:
+                    memory(bulkhead, venv, scratch, imports, ("--preload", imports), "bulkhead, --preload")
 
 
 if __name__ == "__main__":

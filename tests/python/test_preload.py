@@ -9,9 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-from endpoint import Endpoint, processes_with, until
+from endpoint import SOURCE, Endpoint, processes_with, until
+from test_pythons import pythons
 
 HERE = Path(__file__).parent
+WITH_NUMPY = Path(os.environ.get("BULKHEAD_NUMPY_PYTHON", SOURCE / "tests" / "clients" / ".venv" / "bin" / "python"))
 HEAVY = str(HERE / "heavy.py")
 TAKEN_OVER = ("argv", "path", "main", "directory", "signals", "blocked", "files", "threads")
 
@@ -157,6 +159,21 @@ def test_a_fork_server_that_is_killed_takes_nobody_along(serve):
     assert again and server_of(endpoint) != server
 
 
+def test_fork_servers_that_are_killed_while_they_fork(serve):
+    """Every job has its one result, and nobody is left over."""
+    endpoint = serve("--workers", "4")
+    for _ in range(4):
+        until(lambda: ask(endpoint)["parent"] != endpoint.process.pid or ask(endpoint, "remember", value=0, refresh=True) and None,
+              timeout=60, what="a forked child")
+        server = server_of(endpoint)
+        jobs = [endpoint.run({"do": "remember", "value": 0, "refresh": True}) for _ in range(12)]
+        if server != endpoint.process.pid:
+            os.kill(server, signal.SIGKILL)
+        jobs += [endpoint.run({"do": "remember", "value": 0, "refresh": True}) for _ in range(12)]
+        assert {endpoint.wait(job, 120)["status"] for job in jobs} == {"COMPLETED"}
+    endpoint.wait_line("the fork server was killed by SIGKILL")
+
+
 def test_without_a_fork_server_children_are_started(serve, tmp_path):
     """One that dies again and again is no reason to stop."""
     endpoint = serve(env={"HEAVY_ENDS": "1"})
@@ -173,6 +190,33 @@ def test_a_supervisor_that_is_killed_takes_all_along(tmp_path):
     endpoint.process.kill()
     endpoint.process.wait()
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in family) or None, timeout=60, what="the end of all")
+
+
+def test_numpy_multiplies_right_in_every_fork(serve):
+    """Its BLAS has threads from the import on, which end at a fork."""
+    assert WITH_NUMPY.exists(), "numpy is not installed: script/bootstrap test"
+    endpoint = serve("--workers", "4", preload="numpy", command=[str(WITH_NUMPY), str(HERE / "multiplies.py")])
+    for _ in range(2):
+        jobs = [endpoint.run({"size": 300}) for _ in range(4)]
+        answers = [endpoint.wait(job) for job in jobs]
+        assert {answer["status"] for answer in answers} == {"COMPLETED"}, answers
+        done = [answer["output"] for answer in answers]
+        assert all(one["right"] and one["inverse"] for one in done)
+        assert {one["threads of the parent"] for one in done} == {1}
+        assert len({one["pid"] for one in done}) == len({one["random"] for one in done}) == 4
+        assert {one["parent"] for one in done} != {endpoint.process.pid}
+
+
+@pytest.mark.parametrize("python", [path for path, _ in pythons()], ids=[facts for _, facts in pythons()])
+def test_every_python(serve, python):
+    endpoint = serve(command=[python, HEAVY, "a"], env={"PYTHONDONTWRITEBYTECODE": "1"})
+    facts = ask(endpoint)
+    assert facts["imported by"] == facts["parent"], endpoint.lines
+    assert facts["argv"] == [HEAVY, "a"] and facts["environ"] == ["BULKHEAD_COOKIE=" + facts["environment"]["BULKHEAD_COOKIE"]]
+    assert record(endpoint, "_exit", code=7)["exit_code"] == 7
+    assert record(endpoint, "kill")["signal"] == "SIGKILL"
+    assert ask(endpoint, "remember", value=1, refresh=True)["seen"] == [1]
+    assert ask(endpoint, "remember", value=2)["seen"] == [2]
 
 
 REFUSED = {

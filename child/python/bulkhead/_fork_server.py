@@ -24,13 +24,16 @@ import sys
 import time
 import traceback
 import warnings
-from typing import Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 _VARIABLE = "BULKHEAD_FORK_SERVER"
 # What every handler needs, of ours and for us.
 _OURS = ("faulthandler", "ctypes", "bulkhead._start", "bulkhead._coroutines", "runpod")
 _WAITID = {"x86_64": 247, "aarch64": 95}.get(os.uname().machine)
 _PIDFD_OPEN = 434  # everywhere
+_P_PID, _WEXITED, _WNOWAIT = 1, 4, 1 << 24  # PyPy names none of these
+_SO_PEERCRED = getattr(socket, "SO_PEERCRED", 17)
+_MSG_CMSG_CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0x40000000)
 _COOKIE = b"BULKHEAD_COOKIE="
 _MOST_TEXT = 4000
 _ENDING_THREADS_S = 1.0
@@ -90,6 +93,10 @@ class Server:
         self._say("hello")
         try:
             self._must_be_its_child()
+            try:
+                os.close(_open_process(os.getpid()))
+            except OSError as error:
+                raise Refused("this system does not name processes by descriptors (Linux does from 5.3 on): %s" % error) from None
             remark = load(modules)
         except Refused as reason:
             self._say("refused", str(reason)[:_MOST_TEXT])
@@ -105,7 +112,7 @@ class Server:
             pass
 
     def _must_be_its_child(self) -> None:
-        made_by = struct.unpack("3i", self._supervisor.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+        made_by = struct.unpack("3i", self._supervisor.getsockopt(socket.SOL_SOCKET, _SO_PEERCRED, 12))[0]
         if made_by != os.getppid():
             raise Refused(
                 "the command starts Python as a process of its own: write Python itself behind the --, or end the script "
@@ -119,36 +126,41 @@ class Server:
         """Does as the next message says. True in a fork."""
         descriptors = array.array("i")
         packet, control, _, _ = self._supervisor.recvmsg(
-            1 << 18, socket.CMSG_SPACE(64 * descriptors.itemsize), socket.MSG_CMSG_CLOEXEC
+            1 << 18, socket.CMSG_SPACE(64 * descriptors.itemsize), _MSG_CMSG_CLOEXEC
         )
         for level, kind, data in control:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
         if not packet:
             os._exit(0)  # the supervisor is gone, or wants us no more
-        kind, *fields = packet.split(b"\0")
-        if kind == b"fork":
+        asked, *fields = packet.split(b"\0")
+        if asked == b"fork":
             return self._fork(fields, list(descriptors))
-        if kind == b"status":
+        if asked == b"status":
             self._say("ended", fields[0].decode(), *status_of(int(fields[0])))
-        elif kind == b"reap":
+        elif asked == b"reap":
             self._to_reap.append(int(fields[0]))
         self._to_reap = [pid for pid in self._to_reap if not _reaped(pid)]
         return False
 
     def _fork(self, fields: List[bytes], descriptors: List[int]) -> bool:
+        waits, goes = os.pipe()  # the child goes on once the supervisor knows of it
         try:
             pid = os.fork()
         except OSError as error:
             self._say("failed", "the fork server cannot fork: %s" % error)
             pid = -1
         if pid == 0:
+            os.close(goes)
             self._supervisor.close()
+            if not os.read(waits, 1):
+                os._exit(0)  # the server has died: the supervisor starts another in this one's place
+            os.close(waits)
             become_child(fields, descriptors, self._directory)
             if self._at_child_end is not None:
                 signal.signal(signal.SIGCHLD, self._at_child_end)
             return True
-        for descriptor in descriptors:
+        for descriptor in (*descriptors, waits):
             os.close(descriptor)
         if pid > 0:
             pidfd = _open_process(pid)
@@ -156,6 +168,8 @@ class Server:
                 [b"forked\0%d" % pid], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [pidfd]))]
             )
             os.close(pidfd)
+            os.write(goes, b"!")
+        os.close(goes)
         return False
 
 
@@ -283,7 +297,7 @@ def _wear_cookie(cookie: bytes) -> None:
 
 def _renew() -> None:
     """What two processes must not have in common."""
-    modules = sys.modules
+    modules: Dict[str, Any] = sys.modules
     if "random" in modules:
         modules["random"].seed()
     if "numpy.random" in modules:
@@ -302,11 +316,11 @@ def status_of(pid: int) -> Tuple[str, ...]:
     info, usage = (ctypes.c_int * 32)(), (ctypes.c_long * 32)()
     if _WAITID is not None and sys.maxsize > 1 << 32:
         call = ctypes.CDLL(None, use_errno=True).syscall  # os.waitid does not tell what it used
-        if call(_WAITID, os.P_PID, pid, info, os.WEXITED | os.WNOWAIT, usage) == 0:
+        if call(_WAITID, _P_PID, pid, info, _WEXITED | _WNOWAIT, usage) == 0:
             return _status(info[2], info[6], usage[4], usage[0] * 1000000 + usage[1], usage[2] * 1000000 + usage[3])
     try:
-        found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    except ChildProcessError:
+        found = os.waitid(_P_PID, pid, _WEXITED | _WNOWAIT)
+    except (AttributeError, ChildProcessError):
         found = None
     if found is None:
         return ("lost", "0", "0", "0", "0")

@@ -4,6 +4,7 @@ It goes away without a trace. What it hides, a sitecustomize of the user's or of
 each fork, as in a child that was started.
 """
 
+import importlib
 import os
 import sys
 
@@ -17,7 +18,7 @@ _fork_server.serve(_HERE)
 
 _this = sys.modules.pop(__name__)
 try:
-    import sitecustomize  # noqa: E402, F401
+    importlib.import_module(__name__)
 except ImportError as _error:
     if _error.name != __name__:
         raise
