@@ -15,6 +15,9 @@
 #include <cassert>
 #include <utility>
 
+#include "supervisor/job/job_json.hpp"
+#include "supervisor/job/trace_context.hpp"
+
 namespace bulkhead {
 
 struct Dispatcher::Record : QueuePlace, Deadlined {
@@ -34,22 +37,11 @@ struct Dispatcher::Record : QueuePlace, Deadlined {
   std::uint32_t result_seq = 0;
   std::uint32_t chunks = 0;
   Instant started;
+  std::chrono::microseconds run_time{0};
   std::chrono::steady_clock::time_point expires;
   Payload checkpoint;
   Outcome outcome;
 };
-
-namespace {
-
-Payload text_error(std::string_view text) { return Payload::of('"' + std::string(text) + '"'); }
-
-/// In the form of a crash record: an object, as the text of a string. `message` needs no escaping.
-Payload lost_error(const std::string& message, int attempt) {
-  return Payload::of(R"("{\"error_type\":\"WorkerLost\",\"error_message\":\")" + message + R"(\",\"attempt\":)" +
-                     std::to_string(attempt) + R"(}")");
-}
-
-}  // namespace
 
 Dispatcher::Dispatcher(DispatcherOptions options, const Clock& clock, Journal& journal, RunNumber first_run,
                        std::function<double()> random)
@@ -72,11 +64,11 @@ Dispatcher::Record& Dispatcher::add(Job job) {
 }
 
 void Dispatcher::submit(Job job, std::function<void(Accepted)> answered) {
-  if (draining_) return answered({Refusal::Draining, "the worker is shutting down", {}});
+  if (draining_) return turn_away(Refusal::Draining, "the worker is shutting down", answered);
   if (scheduler_.queued() >= options_.queue_max)
-    return answered(
-        {Refusal::Full, "the queue holds its maximum of " + std::to_string(options_.queue_max) + " jobs", {}});
-  if (records_.contains(job.id)) return answered({Refusal::Duplicate, "a job with this id exists", {}});
+    return turn_away(Refusal::Full, "the queue holds its maximum of " + std::to_string(options_.queue_max) + " jobs",
+                     answered);
+  if (records_.contains(job.id)) return turn_away(Refusal::Duplicate, "a job with this id exists", answered);
   Record& record = add(std::move(job));
   record.answer = std::move(answered);
   ++accepting_;
@@ -122,6 +114,7 @@ std::vector<std::string> Dispatcher::purge() {
 
 void Dispatcher::recover(std::vector<Recovered> jobs, const NeverEntered& never_entered) {
   for (Recovered& known : jobs) {
+    recall_traceparent(known.job);
     Record& record = add(std::move(known.job));
     record.attempts = known.attempts;
     record.chunks = known.last_chunk;
@@ -173,7 +166,10 @@ void Dispatcher::on(Record& record, Event event) {
 }
 
 void Dispatcher::carry_out(Record& record, Effect effects) {
-  if (has(effects, Effect::AnswerAccepted)) std::exchange(record.answer, nullptr)({});
+  if (has(effects, Effect::AnswerAccepted)) {
+    if (watcher_) watcher_->accepted();
+    std::exchange(record.answer, nullptr)({});
+  }
   if (has(effects, Effect::Dequeue)) scheduler_.remove(record);
   RunNumber run = record.run;
   if (has(effects, Effect::Release)) release(record);
@@ -184,6 +180,7 @@ void Dispatcher::carry_out(Record& record, Effect effects) {
   if (has(effects, Effect::WriteLost)) {
     journal_.requeue(record.job, run, true);
     ++counts_.retried;
+    if (watcher_) watcher_->retried();
     milliseconds backoff =
         std::min(options_.retry_backoff_max, options_.retry_backoff_min * (1 << std::min(record.attempts - 1, 20)));
     record.not_before = clock_.now().mono + std::chrono::duration_cast<milliseconds>(backoff * random_());
@@ -213,7 +210,7 @@ void Dispatcher::refuse(Record& record) {
   bool known = record.refusal == std::errc::file_exists;
   std::string reason = "the journal cannot take the job: " + record.refusal.message();
   forget(record);
-  answer({known ? Refusal::Duplicate : Refusal::StoreUnavailable, std::move(reason), {}});
+  turn_away(known ? Refusal::Duplicate : Refusal::StoreUnavailable, std::move(reason), answer);
 }
 
 void Dispatcher::enqueue(Record& record, bool first) {
@@ -324,6 +321,7 @@ void Dispatcher::conclude(Record& record, Event event) {
   if (record.why != Why::None) conclude_stopped(record, event);
   if (outcome.execution_ms == 0 && event != Event::Answered && record.run != 0 && is_out(record.state))
     outcome.execution_ms = std::chrono::duration_cast<milliseconds>(clock_.now().mono - record.started.mono).count();
+  if (event != Event::Answered) record.run_time = milliseconds(outcome.execution_ms);
 }
 
 /// A stop was asked for: that decides how the job ended, whatever the handler made of it; only a drain, which is not
@@ -357,6 +355,7 @@ void Dispatcher::write_finish(Record& record) {
 }
 
 void Dispatcher::finish_written(Record& record) {
+  if (watcher_) watcher_->ended(record.job, record.outcome, record.run_time);
   if (record.result_seq != 0) workers_->acknowledge(record.run, record.result_seq);
   leave(record);
   on(record, Event::FinishWritten);
@@ -452,6 +451,11 @@ Dispatcher::Counts Dispatcher::counts() const {
   return counts;
 }
 
+std::optional<std::int64_t> Dispatcher::oldest_ms() const {
+  const QueuePlace* place = scheduler_.first();
+  return place ? std::optional(static_cast<const Record&>(*place).job.submitted_ms) : std::nullopt;
+}
+
 // ---- what children say ---------------------------------------------------------------------------------------------
 
 Dispatcher::Record* Dispatcher::find(RunNumber run) {
@@ -508,6 +512,7 @@ void Dispatcher::answered(RunNumber run, std::uint32_t seq, Outcome outcome, std
   if (!record) return workers_->acknowledge(run, seq);
   outcome.worker_id = std::move(record->outcome.worker_id);
   outcome.execution_ms = std::chrono::duration_cast<milliseconds>(run_time).count();
+  record->run_time = run_time;
   outcome.refresh_worker = refresh;
   record->outcome = std::move(outcome);
   record->result_seq = seq;

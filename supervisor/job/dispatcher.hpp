@@ -13,12 +13,14 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "supervisor/job/deadlines.hpp"
 #include "supervisor/job/lifecycle.hpp"
 #include "supervisor/job/ports.hpp"
 #include "supervisor/job/scheduler.hpp"
+#include "supervisor/job/watchers.hpp"
 
 namespace bulkhead {
 
@@ -51,6 +53,8 @@ class Dispatcher final : public Intake, public WorkersListener {
   /// The source new jobs belong to, and the listener of every log line (job is nullptr outside any).
   void set_source(Source& source) { source_ = &source; }
   void set_log(std::function<void(const LogLine&, const Job*)> log) { log_ = std::move(log); }
+  /// Before anything else, if anybody counts.
+  void set_watcher(JobsWatcher& watcher) { watcher_ = &watcher; }
   /// From now on: what waits already stays, and a step of a ladder that was begun keeps its time.
   void set_options(const DispatcherOptions& options) { options_ = options; }
   /// Called when wake_at() may have become earlier.
@@ -84,6 +88,10 @@ class Dispatcher final : public Intake, public WorkersListener {
   int room() const { return scheduler_.free_now() - static_cast<int>(scheduler_.queued()) - accepting_; }
 
   Counts counts() const;
+  /// When the job at the head of the queue was submitted (wall time); none where nobody waits.
+  std::optional<std::int64_t> oldest_ms() const;
+  /// Whether a job that came now would be taken in, as far as that is known before it comes.
+  bool accepts() const { return !draining_ && scheduler_.queued() < options_.queue_max; }
 
   // Intake
   void submit(Job job, std::function<void(Accepted)> answered) override;
@@ -122,6 +130,10 @@ class Dispatcher final : public Intake, public WorkersListener {
   void conclude_stopped(Record& record, Event event);
   void admit(Record& record);
   void refuse(Record& record);
+  void turn_away(Refusal refusal, std::string reason, const std::function<void(Accepted)>& answered) {
+    if (watcher_) watcher_->refused(refusal);
+    answered({refusal, std::move(reason), {}});
+  }
   void assign(const Scheduler::Pair& pair);
   void send(Record& record);
   void release(Record& record);
@@ -147,6 +159,7 @@ class Dispatcher final : public Intake, public WorkersListener {
   RunNumber next_run_;
   std::function<double()> random_;
   Source* source_ = nullptr;
+  JobsWatcher* watcher_ = nullptr;
   std::function<void(const LogLine&, const Job*)> log_;
   std::function<void()> alarm_;
   std::function<void(const std::string&, bool)> pool_health_;

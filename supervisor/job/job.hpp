@@ -34,6 +34,7 @@ struct Job {
   Policy policy;
   std::string webhook;            ///< URL, or empty
   std::string idempotency_key;    ///< the client's; empty when there is none
+  std::string traceparent;        ///< the request's, as W3C's Trace Context has it; empty when there is none
   std::int64_t submitted_ms = 0;  ///< wall time; 0: when it is submitted to the core
   bool sync = false;              ///< came by runsync: its result is kept for a shorter time
 };

@@ -1,6 +1,7 @@
 #include "supervisor/job/job_json.hpp"
 
 #include <algorithm>
+#include <string>
 
 namespace bulkhead {
 
@@ -30,6 +31,13 @@ void write_job(JsonText& json, const JobView& view, std::int64_t now_ms) {
   json.raw("{");
   write_job_members(json, view, now_ms);
   json.raw("}");
+}
+
+Payload text_error(std::string_view text) { return Payload::of('"' + std::string(text) + '"'); }
+
+Payload lost_error(const std::string& message, int attempt) {
+  return Payload::of(R"("{\"error_type\":\"WorkerLost\",\"error_message\":\")" + message + R"(\",\"attempt\":)" +
+                     std::to_string(attempt) + R"(}")");
 }
 
 JobView view_of(const Remembered& known) {

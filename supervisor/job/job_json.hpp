@@ -20,4 +20,10 @@ void write_job_members(JsonText& json, const JobView& view, std::int64_t now_ms)
 /// What clients see of a job that has ended. The view lives as long as `known`.
 JobView view_of(const Remembered& known);
 
+/// A job's error: a text, which needs no escaping.
+Payload text_error(std::string_view text);
+/// The error of a job whose process was lost, in the form of a crash record: an object, as the text of a string. `message`
+/// needs no escaping.
+Payload lost_error(const std::string& message, int attempt);
+
 }  // namespace bulkhead

@@ -80,6 +80,7 @@ class ChildProcess {
   /// SIGKILL to the process and its group.
   void kill();
   bool killed_by_us() const { return killed_by_us_; }
+  bool oom_killed() const { return oom_verdict_.oom_killed; }
 
   /// Passes on what the pipes hold at this moment.
   void drain_output() { output_->drain(); }

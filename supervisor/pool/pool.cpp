@@ -148,9 +148,15 @@ void Pool::launch(Place& place) {
   const int jitter = options_.max_jobs_per_worker / 10;
   const int max_jobs = options_.max_jobs_per_worker + std::uniform_int_distribution<>(-jitter, jitter)(generator_);
   ++place.generation;
-  auto worker = std::make_unique<Worker>(*site_, ++last_number_, place.child_id(), max_jobs);
+  auto worker = std::make_unique<Worker>(*site_, ++last_number_, place.index, place.child_id(), max_jobs);
   if (auto failure = worker->launch(place.devices)) {
     if (!failure->transient) place.backoff.lose_patience();
+    if (ends_)
+      ends_({.slot = place.index,
+             .id = place.child_id(),
+             .cause = EndCause::Setup,
+             .replaced = true,
+             .how = "could not be started"});
     return setup_failed(place, failure->text);
   }
   place.worker = worker.get();
@@ -220,6 +226,17 @@ void Pool::serve_with_spares() {
 }
 
 void Pool::dead(Worker& worker) {
+  if (ends_) {
+    const auto& status = worker.status();
+    const bool wanted = std::any_of(places_.begin(), places_.end(),
+                                    [&](const Place& place) { return place.worker == &worker && is_wanted(place); });
+    ends_({.slot = worker.slot(),
+           .id = worker.id(),
+           .cause = worker.end_cause(),
+           .replaced = wanted && !stopping_,
+           .how = status ? status->describe() : "could not be started",
+           .cpu = status ? status->user_time + status->system_time : std::chrono::microseconds(0)});
+  }
   const bool has_device = std::any_of(places_.begin(), places_.end(), [&](const Place& place) {
     return place.worker == &worker && place.devices && !place.devices->empty();
   });
@@ -389,6 +406,7 @@ std::vector<WorkerView> Pool::snapshot() const {
   std::vector<WorkerView> views;
   for (const auto& [number, worker] : workers_) {
     WorkerView view{.number = number,
+                    .slot = worker->slot(),
                     .id = worker->id(),
                     .pid = worker->pid(),
                     .state = worker->state(),
@@ -397,7 +415,11 @@ std::vector<WorkerView> Pool::snapshot() const {
                     .window = worker->window(),
                     .jobs_done = worker->jobs_done()};
     for (const Run& run : worker->open_runs())
-      view.runs.push_back({.run = run.number, .job_id = run.job_id, .entered = run.started});
+      view.runs.push_back({.run = run.number,
+                           .job_id = run.job_id,
+                           .attempt = run.attempt,
+                           .entered = run.started,
+                           .since = run.started && run.entered != Run::Time{} ? run.entered : run.handed});
     views.push_back(std::move(view));
   }
   return views;

@@ -35,9 +35,12 @@ struct WorkerView {
   struct RunView {
     RunNumber run = 0;
     std::string_view job_id;
+    int attempt = 1;
     bool entered = false;
+    std::chrono::steady_clock::time_point since;  ///< entered, or handed out
   };
   WorkerNumber number = 0;
+  int slot = 0;  ///< its place: 2 of "w2.7"
   std::string_view id;
   pid_t pid = 0;
   WorkerState state = WorkerState::Launching;
@@ -69,6 +72,9 @@ class Pool final : public Workers, private WorkerOwner {
   void resize(int workers, int spares);
   /// Everything shall end now, and say where it is: each child gets SIGABRT, and its stack is logged.
   void dump();
+
+  /// Told of every child that is dead, and of every one that could not be started. Before start().
+  void set_ends(ChildEnds ends) { ends_ = std::move(ends); }
 
   // Workers
   void send(const Assignment& assignment) override;
@@ -153,6 +159,7 @@ class Pool final : public Workers, private WorkerOwner {
   bool stopping_ = false;
   bool preload_stopped_ = false;
   std::function<void()> stopped_;
+  ChildEnds ends_;
   std::vector<std::string> remarks_;  ///< to be said at the start
 
   asio::steady_timer flush_timer_;

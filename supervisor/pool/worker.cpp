@@ -43,9 +43,10 @@ std::string seconds(milliseconds time) {
 
 std::string_view to_string(WorkerState state) { return kNames[static_cast<std::size_t>(state)]; }
 
-Worker::Worker(WorkerSite& site, WorkerNumber number, std::string id, int max_jobs)
+Worker::Worker(WorkerSite& site, WorkerNumber number, int slot, std::string id, int max_jobs)
     : site_(site),
       number_(number),
+      slot_(slot),
       id_(std::move(id)),
       max_jobs_(max_jobs),
       since_(std::chrono::steady_clock::now()),
@@ -154,7 +155,9 @@ void Worker::run(const Assignment& assignment) {
 }
 
 void Worker::cancel(Run& run, StopReason reason) {
-  if (!run.over) send(protocol::Cancel{.run = run.number, .reason = on_the_wire(reason)});
+  if (run.over) return;
+  stop_reason_ = reason;
+  send(protocol::Cancel{.run = run.number, .reason = on_the_wire(reason)});
 }
 
 void Worker::recall(Run& run) {
@@ -221,6 +224,11 @@ void Worker::kill_for(Cause cause, std::string remark) {
   if (state_ < WorkerState::Ending) become(WorkerState::Ending);
   timer_.cancel();
   leave();
+}
+
+void Worker::terminate() {
+  terminated_ = true;
+  process_.terminate();
 }
 
 void Worker::kill(std::string reason) { kill_for(Cause::Core, std::move(reason)); }

@@ -20,6 +20,7 @@
 #include <string_view>
 #include <vector>
 
+#include "supervisor/job/watchers.hpp"
 #include "supervisor/pool/log_tail.hpp"
 #include "supervisor/pool/window.hpp"
 #include "supervisor/pool/worker_site.hpp"
@@ -33,8 +34,8 @@ class Worker final : private LineHandler {
  public:
   using Time = std::chrono::steady_clock::time_point;
 
-  /// `id`: "w0.3". `max_jobs`: 0 for no limit.
-  Worker(WorkerSite& site, WorkerNumber number, std::string id, int max_jobs);
+  /// `id`: "w0.3", of the place `slot` 0. `max_jobs`: 0 for no limit.
+  Worker(WorkerSite& site, WorkerNumber number, int slot, std::string id, int max_jobs);
   ~Worker();
 
   /// Starts the process. After a failure the worker is of no further use, and calls nobody. (Where a process is forked,
@@ -47,7 +48,7 @@ class Worker final : private LineHandler {
   void cancel(Run& run, StopReason reason);
   void recall(Run& run);
   void acknowledge(Run& run, std::uint32_t seq);
-  void terminate() { process_.terminate(); }
+  void terminate();
   void kill(std::string reason);
   /// Ends it by SIGABRT, so that its stack can be logged.
   void dump();
@@ -77,6 +78,7 @@ class Worker final : private LineHandler {
   bool try_again(Time now);
 
   WorkerNumber number() const { return number_; }
+  int slot() const { return slot_; }
   const std::string& id() const { return id_; }
   WorkerState state() const { return state_; }
   Time since() const { return since_; }
@@ -92,6 +94,10 @@ class Worker final : private LineHandler {
   bool proved() const;
   /// The command can never be executed.
   bool hopeless() const { return launch_failure_ && !launch_failure_->transient; }
+  /// Of a child whose process is dead.
+  EndCause end_cause() const;
+  /// None where there never was a process.
+  const std::optional<process::ExitStatus>& status() const { return process_.status(); }
   /// How it ended, with its last lines: what is said of a set-up that failed.
   std::string obituary() const;
 
@@ -159,6 +165,7 @@ class Worker final : private LineHandler {
 
   WorkerSite& site_;
   const WorkerNumber number_;
+  const int slot_;
   const std::string id_;
   const int max_jobs_;
   WorkerState state_ = WorkerState::Launching;
@@ -187,6 +194,9 @@ class Worker final : private LineHandler {
   bool left_ = false;
   bool refreshing_ = false;  ///< the handler asked for it; the core says when
   bool dumping_ = false;
+  bool terminated_ = false;                      ///< by the core: a run did not stop
+  StopReason stop_reason_ = StopReason::Cancel;  ///< of the last run that was told to
+  bool broke_ = false;                           ///< a run's messages made no sense
   bool judged_ = false;
   bool ending_strays_ = false;
   bool strays_ended_ = false;

@@ -125,6 +125,27 @@ void Worker::finish() {
   if (reported_ && buried_) site_.owner.gone(*this);
 }
 
+EndCause Worker::end_cause() const {
+  const auto stopped = [this] {
+    return stop_reason_ == StopReason::Timeout  ? EndCause::Timeout
+           : stop_reason_ == StopReason::Cancel ? EndCause::Cancel
+                                                : EndCause::Shutdown;
+  };
+  if (launch_failure_) return EndCause::Setup;
+  switch (cause_) {
+    case Cause::Setup: return EndCause::Setup;
+    case Cause::Violation: return EndCause::Protocol;
+    case Cause::Core: return dumping_ ? EndCause::Shutdown : stopped();
+    case Cause::Refresh: return EndCause::Refresh;
+    case Cause::Retired: return broke_ ? EndCause::Protocol : EndCause::Recycle;
+    case Cause::Stopped: return EndCause::Shutdown;
+    case Cause::Itself: break;
+  }
+  if (process_.oom_killed()) return EndCause::Oom;
+  if (terminated_) return stopped();
+  return status()->how == process::ExitStatus::How::Exited ? EndCause::Exit : EndCause::Signal;
+}
+
 // ---- what is told --------------------------------------------------------------------------------------------------
 
 Payload Worker::record_of(const Run& run, const std::vector<std::string>& stack) const {

@@ -246,7 +246,7 @@ void Worker::answered(std::chrono::microseconds run_time, bool refresh) {
 
 /// Fails one run for what was said about it. What else comes of it is ignored.
 void Worker::break_run(Run& run, const std::string& text) {
-  run.broken = true;
+  run.broken = broke_ = true;
   close(run);
   send(protocol::Cancel{.run = run.number});
   if (state_ == WorkerState::Ready) become(WorkerState::Retiring);
