@@ -100,6 +100,16 @@ void SqliteJournal::open_file() {
   writer_.emplace(std::move(connection), connect(path, options_), std::move(settings), [this] { notify(); });
 }
 
+Figures SqliteJournal::figures() const {
+  Figures figures{.kept = true, .commits = writer_->commit_times()};
+  for (const char* end : {"", "-wal"}) {
+    std::error_code gone;
+    const auto size = std::filesystem::file_size(directory_.path() / (std::string(kFile) + end), gone);
+    if (!gone) figures.bytes += size;
+  }
+  return figures;
+}
+
 // ---- writes --------------------------------------------------------------------------------------------------------
 
 SqliteJournal::Live* SqliteJournal::live(const Job& job) {

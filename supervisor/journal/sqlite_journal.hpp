@@ -51,6 +51,7 @@ class SqliteJournal final : public Store {
   void lookup_key(std::string_view key, std::function<void(std::optional<std::string>)> found) override;
   void expire(std::string_view id, std::int64_t at_ms) override;
   Health health() const override { return health_; }
+  Figures figures() const override;
 
   /// Transactions so far: what group commit saves is operations less commits.
   std::uint64_t commits() const { return writer_->commits(); }

@@ -14,6 +14,7 @@
 #include <system_error>
 #include <vector>
 
+#include "supervisor/job/histogram.hpp"
 #include "supervisor/job/ports.hpp"
 
 namespace bulkhead::journal {
@@ -58,6 +59,13 @@ struct Health {
   std::size_t unsaved = 0;  ///< writes kept in memory until the disk takes them, finished results among them
 };
 
+/// What writing costs, for onlookers.
+struct Figures {
+  bool kept = false;        ///< there is a file
+  std::uint64_t bytes = 0;  ///< of the file and its log
+  Histogram commits;        ///< of one transaction, from its beginning until it was as durable as configured
+};
+
 inline constexpr std::uint32_t kMaxChunks = (1u << 24) - 1;  ///< the highest chunk number of a job
 
 /// A Journal with what its owner needs besides. One thread, the event loop's, makes all calls.
@@ -88,6 +96,7 @@ class Store : public Journal {
   /// Ends a finished job's retention at `at_ms` (wall time) if that is earlier than it would end.
   virtual void expire(std::string_view id, std::int64_t at_ms) = 0;
   virtual Health health() const = 0;
+  virtual Figures figures() const { return {}; }
 };
 
 /// Opens the journal that `options` describe. `wake` is called, from another thread, when there is something to poll();

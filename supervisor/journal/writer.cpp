@@ -123,6 +123,11 @@ void Writer::collect(std::vector<Batch>& done, Health& health) {
   }
 }
 
+Histogram Writer::commit_times() const {
+  std::lock_guard lock(mutex_);
+  return commit_times_;
+}
+
 void Writer::recycle(Batch batch) {
   // A few, and none that an unusual burst has blown up.
   if (batch.operations.capacity() > 2 * kBatchOperations) return;
@@ -220,6 +225,7 @@ bool Writer::commit(Batch& batch, bool only_kept) {
   }
   try {
     if (connection_.in_transaction()) rollback_.run();
+    const Time begun = steady_clock::now();
     if (reserve && settings_.relaxed) connection_.execute("PRAGMA synchronous = FULL");
     begin_.run();
     apply(batch, only_kept);
@@ -230,6 +236,8 @@ bool Writer::commit(Batch& batch, bool only_kept) {
     if (reserve && settings_.relaxed) connection_.execute("PRAGMA synchronous = NORMAL");
     reserved_ = settings_.reserved;
     after_commit(batch, only_kept);
+    std::lock_guard lock(mutex_);
+    commit_times_.add(std::chrono::duration_cast<std::chrono::microseconds>(last_write_ - begun));
     return true;
   } catch (const std::system_error& error) {
     failure_ = error.code();

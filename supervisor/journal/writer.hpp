@@ -48,6 +48,7 @@ class Writer {
   /// Gives a collected batch's memory back for reuse.
   void recycle(Batch batch);
 
+  Histogram commit_times() const;
   std::uint64_t commits() const { return commits_.load(std::memory_order_relaxed); }
 
  private:
@@ -102,7 +103,7 @@ class Writer {
   std::atomic<std::uint64_t> commits_{0};
 
   // Shared with the loop and the checkpointer, under the mutex.
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Batch> queue_;
   std::vector<Batch> done_, spare_;
@@ -112,6 +113,7 @@ class Writer {
   bool pass_running_ = false, pass_done_ = false;
   Health health_;
   bool health_changed_ = false;
+  Histogram commit_times_;
   bool stopping_ = false;
 
   Checkpointer checkpointer_;

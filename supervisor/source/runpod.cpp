@@ -34,7 +34,9 @@ Outcome failure(std::string_view error) {
 
 }  // namespace
 
-RunPodChannel RunPod::channel(std::string what) const { return {std::move(what), asks_.notices, asks_.random}; }
+RunPodChannel RunPod::channel(std::string what, RunPodCalls& calls) const {
+  return {std::move(what), asks_.notices, asks_.random, &calls};
+}
 
 RunPod::RunPod(boost::asio::any_io_executor executor, RunPodOptions options, const Clock& clock, Intake& intake,
                Journal& journal, Asks asks)
@@ -47,7 +49,7 @@ RunPod::RunPod(boost::asio::any_io_executor executor, RunPodOptions options, con
       refused_(options_.refused_dir),
       polls_(executor, kPollsAtOnce),
       calls_(executor, kCallsAtOnce),
-      posts_(executor, calls_, urls_, journal, channel("results to " + urls_.host()),
+      posts_(executor, calls_, urls_, journal, channel("results to " + urls_.host(), calls_made_.results),
              {.headers = runpod_headers(options_.platform, options_.version),
               .secret = options_.platform.key,
               .stop_pod = options_.platform.stop_pod,
@@ -58,7 +60,7 @@ RunPod::RunPod(boost::asio::any_io_executor executor, RunPodOptions options, con
                       asks_.notices({RunPodNotice::Weight::Info, "the refused result is kept in " + path.string(),
                                      std::string(id)});
                   }}),
-      takes_(executor, polls_, urls_, channel("takes from " + urls_.host()),
+      takes_(executor, polls_, urls_, channel("takes from " + urls_.host(), calls_made_.takes),
              {.headers = with_json(runpod_headers(options_.platform, options_.version)),
               .check_json = options_.check_json,
               .wanted = [this] { return wanted(); },
@@ -66,10 +68,10 @@ RunPod::RunPod(boost::asio::any_io_executor executor, RunPodOptions options, con
               .taken = [this](std::vector<TakenJob> jobs) { taken(std::move(jobs)); }}),
       stops_(
           executor, polls_, urls_, with_json(runpod_headers(options_.platform, options_.version)),
-          channel("polls of the stop channel of " + urls_.host()), [this] { return !posts_.empty(); },
-          [this](const std::string& id) { stop(id); }),
+          channel("polls of the stop channel of " + urls_.host(), calls_made_.stops),
+          [this] { return !posts_.empty(); }, [this](const std::string& id) { stop(id); }),
       pings_(executor, polls_, urls_, runpod_headers(options_.platform, options_.version),
-             options_.platform.ping_interval, channel("pings"), [this] { return posts_.jobs(); }) {}
+             options_.platform.ping_interval, channel("pings", calls_made_.pings), [this] { return posts_.jobs(); }) {}
 
 void RunPod::start() {
   pings_.start();

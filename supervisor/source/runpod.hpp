@@ -66,6 +66,11 @@ class RunPod final : public Source {
     pings_.unhealthy(check, reason, std::move(told));
   }
 
+  struct Calls {
+    RunPodCalls takes, results, pings, stops;
+  };
+  const Calls& calls() const { return calls_made_; }
+
   const std::string& host() const { return urls_.host(); }
   const RunPodSettings& platform() const { return options_.platform; }
 
@@ -81,7 +86,7 @@ class RunPod final : public Source {
   void log(const Job&, const LogLine&) override {}
 
  private:
-  RunPodChannel channel(std::string what) const;
+  RunPodChannel channel(std::string what, RunPodCalls& calls) const;
   int wanted() const;
   void taken(std::vector<TakenJob> jobs);
   void submit(TakenJob taken);
@@ -97,6 +102,7 @@ class RunPod final : public Source {
   Asks asks_;
   RunPodUrls urls_;
   RunPodRefused refused_;
+  Calls calls_made_;
   HttpClient polls_, calls_;  ///< apart, so that neither waits for the other's places
   RunPodPosts posts_;
   RunPodTakes takes_;

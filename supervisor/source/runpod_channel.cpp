@@ -27,6 +27,16 @@ std::string meaning_of(int status) {
 }  // namespace
 
 void RunPodChannel::good() {
+  if (calls_) ++calls_->ok;
+  works();
+}
+
+void RunPodChannel::refused() {
+  if (calls_) ++calls_->refused;
+  works();
+}
+
+void RunPodChannel::works() {
   bool told = failing();
   failures_ = 0;
   together_until_ = {};
@@ -38,17 +48,23 @@ milliseconds RunPodChannel::bad(const HttpResult& result) {
 }
 
 milliseconds RunPodChannel::bad(std::string_view reason, int status, std::optional<std::chrono::seconds> retry_after) {
+  if (calls_) ++(status >= 400 && status < 500 ? calls_->refused : calls_->failed);
+  return pause(reason, status, retry_after);
+}
+
+milliseconds RunPodChannel::pause(std::string_view reason, int status,
+                                  std::optional<std::chrono::seconds> retry_after) {
   // Calls that fail together are one failure: their number says nothing about how long it will last.
   auto now = std::chrono::steady_clock::now();
   bool another = now >= together_until_;
   if (another && ++failures_ == kTold)
     tell(RunPodNotice::Weight::Warning, what_ + " fail (" + std::string(reason) + ") and are tried again");
-  milliseconds pause = pause_after(failures_, retry_after, kRetries, random_());
-  if (another) together_until_ = now + pause / 2;
+  milliseconds wait = pause_after(failures_, retry_after, kRetries, random_());
+  if (another) together_until_ = now + wait / 2;
   milliseconds least = status == 429 ? kTooMany : status == 401 || status == 403 ? kForbidden : milliseconds(0);
   if (least.count() > 0 && !retry_after)
-    pause = std::max(pause, std::chrono::duration_cast<milliseconds>(least * (0.9 + 0.2 * random_())));
-  return pause;
+    wait = std::max(wait, std::chrono::duration_cast<milliseconds>(least * (0.9 + 0.2 * random_())));
+  return wait;
 }
 
 void RunPodChannel::tell(RunPodNotice::Weight weight, std::string text, std::string job_id) const {

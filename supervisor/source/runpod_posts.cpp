@@ -386,7 +386,7 @@ void RunPodPosts::posted(Number number, const HttpResult& result) {
     failed(lane, result);
     return pump();
   }
-  channel_.good();
+  good ? channel_.good() : channel_.refused();
   switch (lane.what) {
     case Post::Chunk: chunk_over(lane, good); break;
     case Post::Progress:

@@ -91,7 +91,7 @@ void RunPodTakes::empty(std::chrono::steady_clock::duration held) {
   pause(std::min<milliseconds>(kFirstPause * (1 << std::min(quick_++, 10)), kQuick));
 }
 
-void RunPodTakes::hold_off(std::string_view reason) { pause(channel_.bad(reason)); }
+void RunPodTakes::hold_off(std::string_view reason) { pause(channel_.hold(reason)); }
 
 void RunPodTakes::pause(milliseconds time) {
   pausing_ = true;
