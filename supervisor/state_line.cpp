@@ -5,51 +5,60 @@
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
-#include <chrono>
+#include <utility>
 
 namespace bulkhead {
 namespace {
 
 namespace json = boost::json;
 
-json::object child(const pool::WorkerView& worker) {
-  auto age = std::chrono::steady_clock::now() - worker.since;
+json::object child(const observe::Child& child) {
   json::array jobs;
-  for (const auto& run : worker.runs) jobs.push_back({{"id", run.job_id}, {"run", run.run}, {"entered", run.entered}});
-  return {{"id", worker.id},
-          {"pid", worker.pid},
-          {"state", to_string(worker.state)},
-          {"for_ms", std::chrono::duration_cast<std::chrono::milliseconds>(age).count()},
-          {"concurrency", worker.concurrency},
-          {"window", worker.window},
-          {"jobs_done", worker.jobs_done},
+  for (const observe::ChildJob& job : child.jobs)
+    jobs.push_back({{"id", job.id}, {"run", job.run}, {"entered", job.entered}, {"for_ms", job.age.count()}});
+  return {{"id", child.id},
+          {"slot", child.slot},
+          {"pid", child.pid},
+          {"state", observe::kChildStates[static_cast<std::size_t>(child.state)]},
+          {"for_ms", child.in_state.count()},
+          {"concurrency", child.concurrency},
+          {"window", child.window},
+          {"jobs_done", child.jobs_done},
+          {"resident_bytes", child.resident_bytes},
           {"jobs", std::move(jobs)}};
+}
+
+json::object jobs(const observe::Snapshot& seen) {
+  std::uint64_t completed = 0, failed = 0, cancelled = 0, timed_out = 0;
+  for (std::size_t i = 0; i < observe::kJobEnds.size(); ++i) {
+    switch (observe::kJobEnds[i].status) {
+      case Status::Completed: completed += seen.jobs.ended[i]; break;
+      case Status::Cancelled: cancelled += seen.jobs.ended[i]; break;
+      case Status::TimedOut: timed_out += seen.jobs.ended[i]; break;
+      default: failed += seen.jobs.ended[i];
+    }
+  }
+  return {
+      {"queued", seen.queue.jobs}, {"running", seen.queue.running}, {"completed", completed},      {"failed", failed},
+      {"cancelled", cancelled},    {"timed_out", timed_out},        {"retried", seen.jobs.retried}};
 }
 
 }  // namespace
 
-std::string state_line(const StateView& view) {
+std::string state_line(const observe::Snapshot& seen) {
   json::array children;
-  for (const pool::WorkerView& worker : view.children) children.push_back(child(worker));
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  for (const observe::Child& one : seen.children) children.push_back(child(one));
   return json::serialize(json::object{{"event", "state"},
-                                      {"time_ms", std::chrono::duration_cast<std::chrono::milliseconds>(now).count()},
+                                      {"time_ms", seen.at_ms},
                                       {"pid", getpid()},
-                                      {"phase", view.phase},
-                                      {"jobs",
-                                       {{"queued", view.counts.queued},
-                                        {"running", view.counts.running},
-                                        {"completed", view.counts.completed},
-                                        {"failed", view.counts.failed},
-                                        {"cancelled", view.counts.cancelled},
-                                        {"timed_out", view.counts.timed_out},
-                                        {"retried", view.counts.retried}}},
-                                      {"workers_wanted", view.workers},
-                                      {"spares_wanted", view.spares},
-                                      {"backing_off", view.backing_off},
+                                      {"phase", seen.phase},
+                                      {"jobs", jobs(seen)},
+                                      {"workers_wanted", seen.workers_wanted},
+                                      {"spares_wanted", seen.spares_wanted},
+                                      {"backing_off", seen.backing_off},
                                       {"children", std::move(children)},
-                                      {"connections", view.connections},
-                                      {"webhooks_waiting", view.webhooks}});
+                                      {"connections", seen.connections},
+                                      {"webhooks_waiting", seen.webhooks}});
 }
 
 }  // namespace bulkhead

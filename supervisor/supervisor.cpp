@@ -34,6 +34,7 @@
 #include "supervisor/job/dispatcher.hpp"
 #include "supervisor/journal/state_directory.hpp"
 #include "supervisor/journal/store.hpp"
+#include "supervisor/overview.hpp"
 #include "supervisor/own_stack.hpp"
 #include "supervisor/pool/pool.hpp"
 #include "supervisor/process/launch.hpp"
@@ -68,6 +69,24 @@ constexpr milliseconds kLastAnswers{2'000};
 constexpr milliseconds kLastWebhooks{5'000};
 constexpr milliseconds kLastResults{10'000};
 
+/// For people, to copy.
+std::string name_of(const std::string& address) { return address.starts_with("unix:") ? address : "http://" + address; }
+
+/// Behind the routes that only look.
+class NoEndpoint final : public Endpoint {
+ public:
+  void submit(Job, std::function<void(Accepted)> answered) override {
+    answered({Refusal::Draining, "no endpoint", {}});
+  }
+  void status(std::string_view, Seen seen) override { seen(nullptr); }
+  std::uint64_t wait(std::string_view, milliseconds, Seen seen) override { return seen(nullptr), 0; }
+  void stop_waiting(std::uint64_t) override {}
+  std::uint64_t stream(std::string_view, milliseconds, Unread seen) override { return seen(nullptr, {}), 0; }
+  CancelResult cancel(std::string_view) override { return CancelResult::Unknown; }
+  std::size_t purge() override { return 0; }
+  HealthView health() const override { return {}; }
+};
+
 }  // namespace
 
 struct Supervisor::Parts {
@@ -87,7 +106,9 @@ struct Supervisor::Parts {
   void reload();
   void apply(std::variant<config::Config, config::Exit> read);
   void stop_with_stacks();
-  std::string state() const;
+  std::string_view phase() const;
+  http::Options http_options() const;
+  void show_metrics();
   void drain(std::string_view why);
   bool nothing_left() const;
   void step_of_ending();
@@ -106,6 +127,7 @@ struct Supervisor::Parts {
   Reread reread_;
   observe::Log& log_;
   SystemClock clock_;
+  NoEndpoint no_endpoint_;
   asio::io_context io_{1};
   JobsFrom from_;
   std::optional<journal::StateDirectory> memory_lock_;  ///< where no journal holds the directory
@@ -113,6 +135,17 @@ struct Supervisor::Parts {
   bool journal_writable_ = true;  ///< as the log was last told
   std::mt19937_64 random_{std::random_device{}()};
   Dispatcher dispatcher_;
+  Overview overview_{io_.get_executor(),
+                     {.clock = clock_,
+                      .dispatcher = dispatcher_,
+                      .journal = *journal_,
+                      .pool = pool_,
+                      .platform = platform_,
+                      .phase = [this] { return phase(); },
+                      .connections = [this] { return server_ ? server_->connections() : 0; },
+                      .webhooks = [this] { return webhooks_ ? webhooks_->waiting() : 0; },
+                      .log_lines_dropped = [this] { return log_.dropped(); },
+                      .wanted = [this] { return std::pair(config_.workers, config_.spares); }}};
   std::unique_ptr<pool::Pool> pool_;
   std::unique_ptr<HttpClient> outgoing_;
   std::unique_ptr<Webhooks> webhooks_;
@@ -120,6 +153,7 @@ struct Supervisor::Parts {
   std::unique_ptr<RunPod> platform_;
   std::unique_ptr<TestInput> test_;
   std::unique_ptr<http::Server> server_;
+  std::unique_ptr<http::Server> metrics_server_;
   asio::signal_set signals_{io_};
   asio::steady_timer alarm_{io_};
   SteadyTime alarm_at_ = SteadyTime::max();
@@ -159,10 +193,13 @@ int Supervisor::Parts::run() {
   await_signal();
   open_for_signals();
   pool_ = std::make_unique<pool::Pool>(io_.get_executor(), settings::pool(config_, journal_->next_run()));
+  pool_->set_ends([this](const ChildEnd& end) { overview_.child_ended(end); });
   dispatcher_.set_workers(*pool_);
   recover();
   for (const std::string& missing : process::missing_mechanisms()) log_.warn(missing);
   pool_->start(dispatcher_);
+  if (!std::holds_alternative<TestJob>(from_)) overview_.start();
+  show_metrics();
   start_source();
   if (!test_) service_.start();
   io_.run();
@@ -214,9 +251,8 @@ void Supervisor::Parts::make_platform(RunPodSettings settings) {
 
 void Supervisor::Parts::start_source() {
   if (queue_) {
-    server_ = std::make_unique<http::Server>(io_, *queue_, clock_, settings::http(config_));
-    for (const std::string& address : server_->listen())
-      log_.info("listening on " + (address.starts_with("unix:") ? address : "http://" + address));
+    server_ = std::make_unique<http::Server>(io_, *queue_, clock_, http_options());
+    for (const std::string& address : server_->listen()) log_.info("listening on " + name_of(address));
     return;
   }
   if (platform_) {
@@ -233,6 +269,23 @@ void Supervisor::Parts::start_source() {
   });
   dispatcher_.set_source(*test_);
   test_->submit_to(dispatcher_);
+}
+
+http::Options Supervisor::Parts::http_options() const {
+  http::Options options = settings::http(config_);
+  options.onlooker = &overview_;
+  return options;
+}
+
+/// Apart from the endpoint, or where there is none.
+void Supervisor::Parts::show_metrics() {
+  if (config_.metrics_listen.empty()) return;
+  http::Options options = http_options();
+  options.listen = config_.metrics_listen;
+  options.inherited.clear();
+  options.watching_only = true;
+  metrics_server_ = std::make_unique<http::Server>(io_, no_endpoint_, clock_, std::move(options));
+  for (const std::string& address : metrics_server_->listen()) log_.info("metrics on " + name_of(address));
 }
 
 // ---- time ----------------------------------------------------------------------------------------------------------
@@ -271,7 +324,7 @@ void Supervisor::Parts::await_signal() {
 }
 
 void Supervisor::Parts::signalled(int number) {
-  if (number == SIGUSR1) return log_.raw(state());
+  if (number == SIGUSR1) return log_.raw(state_line(overview_.snapshot()));
   if (number == SIGQUIT) return stop_with_stacks();
   // A local test has nothing to read again: its terminal is gone.
   if (number == SIGHUP && !test_) return reload();
@@ -288,7 +341,7 @@ void Supervisor::Parts::stop_with_stacks() {
   if (phase_ == Ending::Delivering) return close();
   if (phase_ == Ending::Closed) return;
   log_.error("told to stop at once (SIGQUIT): the state and the stacks of everything follow");
-  log_.raw(state());
+  log_.raw(state_line(overview_.snapshot()));
   log_.error("the supervisor's stack:" + own_stack());
   bool stopping = std::exchange(phase_, Ending::Closing) == Ending::Closing;
   exit_code_ = 128 + SIGQUIT;
@@ -459,16 +512,9 @@ void Supervisor::Parts::give_up(int code) {
   pool_->stop(milliseconds(0), [this] { end(exit_code_); });
 }
 
-std::string Supervisor::Parts::state() const {
+std::string_view Supervisor::Parts::phase() const {
   constexpr std::string_view kPhases[] = {"serving", "draining", "stopping", "closing", "delivering", "closed"};
-  return state_line({.phase = kPhases[static_cast<std::size_t>(phase_)],
-                     .workers = config_.workers,
-                     .spares = config_.spares,
-                     .backing_off = pool_->backing_off(),
-                     .counts = dispatcher_.counts(),
-                     .children = pool_->snapshot(),
-                     .connections = server_ ? server_->connections() : 0,
-                     .webhooks = webhooks_ ? webhooks_->waiting() : 0});
+  return kPhases[static_cast<std::size_t>(phase_)];
 }
 
 void Supervisor::Parts::poll_journal() {

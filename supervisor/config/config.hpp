@@ -87,7 +87,8 @@ struct Config {
   // ---- the endpoint (serve) ----
   /// HOST:PORT, [V6]:PORT or unix:/path, checked for form; fd:N for sockets that were handed over (LISTEN_FDS).
   std::vector<std::string> listen{"127.0.0.1:8000"};
-  std::string endpoint_id;  ///< what children are told; routes accept any
+  std::vector<std::string> metrics_listen;  ///< where /metrics and /healthz are offered besides; in the same form
+  std::string endpoint_id;                  ///< what children are told; routes accept any
   std::int64_t queue_max = 100'000;
   std::int64_t max_run_body = 10 << 20;
   std::int64_t max_runsync_body = 20 << 20;

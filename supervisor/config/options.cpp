@@ -378,6 +378,13 @@ const std::array kOptions{
            .help = "an init above the supervisor: reaps, and starts it again",
            BULKHEAD_WORD(init, kInits)},
 
+    Option{.name = "metrics-listen",
+           .value = "ADDRESS",
+           .group = Group::Talk,
+           .help = "offer /metrics and /healthz here too; repeatable",
+           .list = true,
+           .set = set_metrics_listen,
+           .show = [](const Config& config) { return join(config.metrics_listen); }},
     Option{.name = "log-level",
            .value = "LEVEL",
            .group = Group::Talk,

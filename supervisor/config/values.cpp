@@ -159,7 +159,7 @@ std::string show_worker_env(const Config& config) {
   return all;
 }
 
-std::string set_listen(Config& config, const Texts& texts) {
+std::string fault_of_addresses(const Texts& texts) {
   for (const std::string& text : texts) {
     if (text.starts_with("fd:")) {
       auto fd = parse_integer(std::string_view(text).substr(3));
@@ -177,8 +177,19 @@ std::string set_listen(Config& config, const Texts& texts) {
       return "must be HOST:PORT, [IPV6]:PORT or unix:/path, the port 0 (any that is free) to 65535";
     }
   }
-  config.listen = texts;
   return {};
+}
+
+std::string set_listen(Config& config, const Texts& texts) {
+  std::string fault = fault_of_addresses(texts);
+  if (fault.empty()) config.listen = texts;
+  return fault;
+}
+
+std::string set_metrics_listen(Config& config, const Texts& texts) {
+  std::string fault = fault_of_addresses(texts);
+  if (fault.empty()) config.metrics_listen = texts;
+  return fault;
 }
 
 std::string set_rate_limit(Config& config, const Texts& texts) {

@@ -34,6 +34,7 @@ std::string set_preload(Config& config, const Texts& texts);
 std::string set_worker_env(Config& config, const Texts& texts);
 std::string show_worker_env(const Config& config);
 std::string set_listen(Config& config, const Texts& texts);
+std::string set_metrics_listen(Config& config, const Texts& texts);
 std::string set_rate_limit(Config& config, const Texts& texts);
 std::string show_rate_limits(const Config& config);
 std::string set_endpoint_id(Config& config, const Texts& texts);

@@ -9,6 +9,7 @@ void Head::clear() {
   idempotency_key.clear();
   accept.clear();
   last_event_id.clear();
+  traceparent.clear();
   forwarded_expect.clear();
   content_length.reset();
   hosts = 0;

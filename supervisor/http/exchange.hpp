@@ -24,6 +24,7 @@ struct Head {
   std::string idempotency_key;
   std::string accept;
   std::string last_event_id;
+  std::string traceparent;       ///< whatever it holds
   std::string forwarded_expect;  ///< Expect, when it is not 100-continue
   std::optional<std::uint64_t> content_length;
   int hosts = 0;          ///< how many Host fields

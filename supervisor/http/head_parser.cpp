@@ -60,6 +60,7 @@ void HeadParser::on_field_impl(field name, text name_text, text value, error_cod
     case field::unknown:
       if (beast::iequals(name_text, "Idempotency-Key")) keep(head_.idempotency_key);
       if (beast::iequals(name_text, "Last-Event-ID")) keep(head_.last_event_id);
+      if (beast::iequals(name_text, "traceparent")) keep(head_.traceparent);
       break;
     default: break;
   }

@@ -60,7 +60,9 @@ void Outbox::body(const Reply& reply) {
 void Outbox::reply(const Reply& reply, std::string_view date, bool http11, bool keep_alive, bool with_body) {
   status_line(reply, date);
   if (reply.status() != 204) {
-    text("\r\nContent-Type: application/json\r\nContent-Length: ");
+    text("\r\nContent-Type: ");
+    text(reply.type());
+    text("\r\nContent-Length: ");
     text(Digits(reply.body_size()).text());
   }
   if (!keep_alive) {

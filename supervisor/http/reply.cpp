@@ -6,6 +6,7 @@ namespace bulkhead::http {
 
 void Reply::reset(int status) {
   status_ = status;
+  type_ = "application/json";
   close_ = false;
   clear();
   headers_.clear();

@@ -25,6 +25,13 @@ class Reply : public JsonText {
   /// A header line of its own: name and value, no line end.
   Reply& header(std::string_view name, std::string_view value);
 
+  /// What the body is, where it is no JSON. `type` outlives the answer.
+  Reply& type(std::string_view type) {
+    type_ = type;
+    return *this;
+  }
+  std::string_view type() const { return type_; }
+
   /// Says goodbye: the connection is closed behind this answer.
   void close() { close_ = true; }
   bool closes() const { return close_; }
@@ -33,6 +40,7 @@ class Reply : public JsonText {
 
  private:
   int status_ = 200;
+  std::string_view type_;
   bool close_ = false;
   std::string headers_;
 };

@@ -18,7 +18,7 @@ std::string_view next_segment(std::string_view& path) {
 }
 
 const Route* find(std::string_view name) {
-  for (auto routes : {job_routes(), result_routes(), control_routes(), openai_routes()}) {
+  for (auto routes : {job_routes(), result_routes(), control_routes(), observe_routes(), openai_routes()}) {
     for (const Route& route : routes) {
       if (route.name == name) return &route;
     }

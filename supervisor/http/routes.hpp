@@ -10,6 +10,7 @@
 #include "supervisor/http/exchange.hpp"
 #include "supervisor/http/ids.hpp"
 #include "supervisor/job/ports.hpp"
+#include "supervisor/observe/onlooker.hpp"
 
 namespace bulkhead::http {
 
@@ -29,6 +30,7 @@ struct Api {
   Ids ids;
   Limits limits;
   Policy default_policy;
+  const observe::Onlooker* onlooker = nullptr;  ///< none: nothing is shown
 };
 
 enum class BodyLimit : std::uint8_t { Small, Run, Runsync };
@@ -41,6 +43,8 @@ struct Route {
   bool post = false;
   bool head = false;  ///< HEAD too: only where looking changes nothing and does not wait
   BodyLimit body = BodyLimit::Small;
+  bool open = false;     ///< needs no key, and is answered when there are too many connections
+  bool watches = false;  ///< of those that only look: there is no endpoint behind it
   void (*handle)(Api&, Exchange&) = nullptr;
 
   bool allows(Method method) const;
@@ -78,6 +82,7 @@ Problem refused(const Accepted& accepted);
 std::span<const Route> job_routes();      // routes_jobs.cpp: run, runsync
 std::span<const Route> result_routes();   // routes_results.cpp: status, status-sync, stream
 std::span<const Route> control_routes();  // routes_control.cpp: cancel, retry, purge-queue, requests, health
+std::span<const Route> observe_routes();  // routes_observe.cpp: metrics, healthz, openapi.json
 std::span<const Route> openai_routes();   // routes_openai.cpp: openai/v1/*
 
 }  // namespace bulkhead::http

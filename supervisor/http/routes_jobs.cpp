@@ -5,6 +5,7 @@
 #include "supervisor/http/routes.hpp"
 #include "supervisor/http/submission.hpp"
 #include "supervisor/http/waiting.hpp"
+#include "supervisor/job/trace_context.hpp"
 
 namespace bulkhead::http {
 namespace {
@@ -38,6 +39,7 @@ std::optional<Job> job_of(Api& api, Exchange& exchange, bool sync) {
   job.id = api.ids.next(sync, job.submitted_ms);
   job.input = exchange.body().slice(submission.input);
   job.extra = extra_of(submission);
+  set_traceparent(job, exchange.head().traceparent);
   job.policy = submission.policy;
   job.webhook = std::move(submission.webhook);
   job.idempotency_key = key;

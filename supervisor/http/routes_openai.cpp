@@ -10,6 +10,7 @@
 
 #include "supervisor/http/events.hpp"
 #include "supervisor/http/submission.hpp"
+#include "supervisor/job/trace_context.hpp"
 #include "supervisor/json/json_scan.hpp"
 
 namespace bulkhead::http {
@@ -143,6 +144,7 @@ void openai(Api& api, Exchange& exchange) {
   job.id = api.ids.next(true, job.submitted_ms);
   job.input = Payload::of(std::move(input));
   job.policy = api.default_policy;
+  set_traceparent(job, exchange.head().traceparent);
   job.sync = true;
   std::string id = job.id;
   api.endpoint.submit(std::move(job), [&api, self = exchange.shared_from_this(), id = std::move(id),

@@ -143,8 +143,10 @@ Server::Server(asio::io_context& io, bulkhead::Endpoint& endpoint, const Clock& 
            .clock = clock,
            .ids = {},
            .limits = options.limits,
-           .default_policy = options.default_policy},
+           .default_policy = options.default_policy,
+           .onlooker = options.onlooker},
       keys_(std::move(options.keys)),
+      watching_only_(options.watching_only),
       rates_(options.rate_limits),
       addresses_(std::move(options.listen)),
       inherited_(std::move(options.inherited)),
@@ -175,13 +177,13 @@ std::vector<std::string> Server::listen() {
 
 /// Without keys whoever reaches us may run jobs: so only this machine shall.
 void Server::permit(const std::string& address, const Protocol::endpoint& endpoint) const {
-  if (keys_.open() && !is_local(endpoint)) {
+  if (keys_.open() && !watching_only_ && !is_local(endpoint)) {
     throw std::system_error(EPERM, std::generic_category(), "refusing to listen on " + address + " without API keys");
   }
 }
 
 void Server::reconfigure(Options options) {
-  if (options.keys.open()) {
+  if (options.keys.open() && !watching_only_) {
     for (const auto& listener : listeners_) {
       const Endpoint endpoint = listener->acceptor.local_endpoint();
       if (!is_local(endpoint))

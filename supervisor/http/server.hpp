@@ -29,9 +29,12 @@ struct Options {
   std::vector<int>
       inherited;  ///< sockets somebody listens on for us: taken for the address of `listen` they are bound to
   Limits limits;
-  Policy default_policy;               ///< of a job that says nothing, max_attempts included
-  Keys keys;                           ///< none: only addresses that are this machine's own are listened on
-  std::vector<RateLimit> rate_limits;  ///< by route
+  Policy default_policy;                        ///< of a job that says nothing, max_attempts included
+  Keys keys;                                    ///< none: only addresses that are this machine's own are listened on
+  std::vector<RateLimit> rate_limits;           ///< by route
+  const observe::Onlooker* onlooker = nullptr;  ///< outlives the server; none: there are no metrics
+  /// Offers nothing but what there is to look at: no job comes in here, so that others than this machine may, without keys.
+  bool watching_only = false;
 };
 
 class Server {
@@ -87,6 +90,7 @@ class Server {
   boost::asio::io_context& io_;
   Api api_;
   Keys keys_;
+  bool watching_only_;
   Rates rates_;
   std::vector<std::string> addresses_;
   std::vector<int> inherited_;

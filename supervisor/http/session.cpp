@@ -142,7 +142,9 @@ bool Session::on_parse_error(const boost::beast::error_code& error) {
 
 /// What is already wrong with a request whose body has not arrived; null-status Problem values are not used.
 std::optional<Problem> Session::judge_head() {
-  if (surplus_) {
+  const Match match = http::match(head_.target);
+  const bool open = match.route != nullptr && match.route->open;
+  if (surplus_ && !open) {
     return Problem{.status = 429,
                    .code = "too_many_connections",
                    .message = "too many clients are connected",
@@ -168,14 +170,14 @@ std::optional<Problem> Session::judge_head() {
   if (!head_.forwarded_expect.empty()) {
     return Problem{.status = 417, .code = "unknown_expectation", .message = "Expect may only be 100-continue"};
   }
-  if (head_.method != Method::Options && !server_.keys_.open() && !server_.keys_.check(head_.authorization)) {
+  if (head_.method != Method::Options && !open && !server_.keys_.open() && !server_.keys_.check(head_.authorization)) {
     return Problem{.status = 401,
                    .code = "unauthorized",
                    .message = head_.authorization.empty() ? "an API key is needed: Authorization: Bearer KEY"
                                                           : "this API key is not known"};
   }
-  Match match = http::match(head_.target);
   route_ = match.route;
+  if (route_ != nullptr && server_.watching_only_ && !route_->watches) route_ = nullptr;
   id_ = match.id;
   query_ = match.query;
   if (route_ == nullptr) {

@@ -13,6 +13,7 @@
 #include <spdlog/async_logger.h>
 #include <spdlog/sinks/stdout_sinks.h>
 
+#include "supervisor/job/trace_context.hpp"
 #include "supervisor/observe/journal_sink.hpp"
 
 namespace bulkhead::observe {
@@ -118,7 +119,7 @@ void Log::flush() {
 }
 
 void Log::write(Severity severity, std::string_view text, std::string_view job_id, std::string_view worker_id) {
-  if (wants(severity)) emit(severity, text, job_id, worker_id, {});
+  if (wants(severity)) emit(severity, text, job_id, worker_id, {}, {});
 }
 
 void Log::raw(std::string_view line) {
@@ -130,11 +131,15 @@ void Log::raw(std::string_view line) {
 void Log::child(const LogLine& line, const Job* job) {
   bool has_level = line.stream == "log" || line.stream == "pool";  // what is merely printed has none
   auto severity = has_level ? static_cast<Severity>(line.level) : Severity::Info;
-  if (wants(severity)) emit(severity, line.text, job ? std::string_view(job->id) : "", line.worker_id, line.stream);
+  if (!wants(severity)) return;
+  if (job)
+    emit(severity, line.text, job->id, line.worker_id, line.stream, job->traceparent);
+  else
+    emit(severity, line.text, {}, line.worker_id, line.stream, {});
 }
 
 void Log::emit(Severity severity, std::string_view text, std::string_view job_id, std::string_view worker_id,
-               std::string_view stream) {
+               std::string_view stream, std::string_view traceparent) {
   auto [level, name] = kLevels[static_cast<int>(severity)];
   std::string out;
   out.reserve(text.size() + 128);
@@ -146,6 +151,7 @@ void Log::emit(Severity severity, std::string_view text, std::string_view job_id
     append_journal_field(out, "JOB_ID", job_id);
     append_journal_field(out, "WORKER_ID", worker_id);
     append_journal_field(out, "STREAM", stream);
+    append_journal_field(out, "TRACEPARENT", traceparent);
   } else if (format_ == Format::RunPod) {
     append_platform_line(out, name, text, job_id);
   } else if (format_ == Format::Json) {
@@ -157,6 +163,7 @@ void Log::emit(Severity severity, std::string_view text, std::string_view job_id
     append_member(out, "job_id", job_id);
     append_member(out, "worker_id", worker_id);
     append_member(out, "stream", stream);
+    append_member(out, "traceparent", traceparent);
     out += '}';
   } else {
     append_time(out);
@@ -164,6 +171,7 @@ void Log::emit(Severity severity, std::string_view text, std::string_view job_id
     out.append(name.size() < 5 ? 6 - name.size() : 1, ' ');
     if (!worker_id.empty()) (out += worker_id) += ' ';
     if (!job_id.empty()) (out += job_id) += ' ';
+    if (!traceparent.empty()) ((out += "trace=") += trace_id(traceparent)) += ' ';
     if (!stream.empty() && stream != "log") (out += stream) += ": ";
     out += text;
   }

@@ -57,7 +57,7 @@ class Log {
 
  private:
   void emit(Severity severity, std::string_view text, std::string_view job_id, std::string_view worker_id,
-            std::string_view stream);
+            std::string_view stream, std::string_view traceparent);
 
   Severity threshold_;
   Format format_;

@@ -430,6 +430,7 @@ durability           full                          default
 keep-async           30m                           default
 keep-sync            1m                            default
 init                 always                        default
+metrics-listen                                     default
 log-level            info                          default
 log-format           text                          default
 note: BULKHEAD_TYPO is set, and no option reads it

@@ -22,7 +22,8 @@ async def load_async():
 def handler(job):
     do = job.input["do"]
     if do == "facts":
-        return {"id": job.id, "same": job["id"] == job.id, "attempt": job.attempt, "cancelled": job.cancelled, "loaded": len(loaded)}
+        return {"id": job.id, "same": job["id"] == job.id, "attempt": job.attempt, "traceparent": job.traceparent,
+                "cancelled": job.cancelled, "loaded": len(loaded)}
     if do == "steps":
         # Goes on where the attempt before was, which died half way.
         step = (job.checkpoint() or {"step": 0})["step"]

@@ -22,7 +22,11 @@ def test_facts_and_setup(tmp_path):
         with serve(tmp_path, form) as endpoint:
             for _ in range(2):
                 facts = endpoint.runsync({"do": "facts"})["output"]
-                assert facts == {"id": facts["id"], "same": True, "attempt": 1, "cancelled": False, "loaded": 1}
+                assert facts == {"id": facts["id"], "same": True, "attempt": 1, "traceparent": None, "cancelled": False,
+                                 "loaded": 1}
+            trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+            traced = endpoint.post("/runsync", {"input": {"do": "facts"}}, headers={"traceparent": trace})
+            assert traced.json["output"]["traceparent"] == trace
 
 
 def test_a_checkpoint_carries_over_to_the_next_attempt(tmp_path):

@@ -23,6 +23,11 @@ class Job(Dict[str, Any]):
         return self["input"]
 
     @property
+    def traceparent(self) -> Optional[str]:
+        """The request's, as W3C's Trace Context has it: "00-…-…-01"; None where it had none."""
+        return self.get("traceparent")
+
+    @property
     def attempt(self) -> int:
         """1, or more when earlier attempts crashed or were lost."""
         return self._run.attempt()  # type: ignore[no-any-return]

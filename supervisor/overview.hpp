@@ -1,0 +1,79 @@
+// Puts together what there is to see of the supervisor: asks the parts for their views, keeps what outlives them (what ended
+// children used, why they ended), and measures how late the loop is.
+
+#pragma once
+
+#include <array>
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "supervisor/job/dispatcher.hpp"
+#include "supervisor/journal/store.hpp"
+#include "supervisor/observe/gpus.hpp"
+#include "supervisor/observe/job_counts.hpp"
+#include "supervisor/observe/onlooker.hpp"
+#include "supervisor/pool/pool.hpp"
+#include "supervisor/source/runpod.hpp"
+
+namespace bulkhead {
+
+class Overview final : public observe::Onlooker {
+ public:
+  /// What is looked at. Those that may be missing are pointers to what owns them.
+  struct Parts {
+    const Clock& clock;
+    Dispatcher& dispatcher;
+    const journal::Store& journal;
+    const std::unique_ptr<pool::Pool>& pool;
+    const std::unique_ptr<RunPod>& platform;
+    std::function<std::string_view()> phase;
+    std::function<std::size_t()> connections;
+    std::function<std::size_t()> webhooks;
+    std::function<std::size_t()> log_lines_dropped;
+    std::function<std::pair<int, int>()> wanted;  ///< workers and spares
+  };
+
+  /// The parts outlive it. From here on jobs are counted.
+  Overview(boost::asio::any_io_executor executor, Parts parts);
+
+  /// Looks at the loop and, where there are any, at GPUs from now on.
+  void start();
+  void child_ended(const ChildEnd& end);
+
+  // observe::Onlooker
+  observe::Snapshot snapshot() const override;
+  const observe::History& history() const override { return counts_.history(); }
+  observe::Readiness readiness() const override;
+  bool alive() const override;
+
+ private:
+  using Time = std::chrono::steady_clock::time_point;
+
+  void turn();
+  void add_children(observe::Snapshot& seen) const;
+  std::vector<observe::PlatformCalls> platform_calls() const;
+
+  Parts parts_;
+  observe::JobCounts counts_;
+  std::optional<observe::GpuWatch> gpus_;
+  std::array<std::uint64_t, kEndCauses> restarts_{};
+  std::deque<observe::Restart> last_restarts_;
+  std::vector<double> used_cpu_;           ///< by slot, of children that are dead; seconds
+  mutable std::vector<double> shown_cpu_;  ///< by slot, the last time
+
+  boost::asio::steady_timer timer_;
+  Time due_;
+  std::array<double, 60> lags_{};  ///< seconds, of the last turns
+  std::size_t turns_ = 0;
+};
+
+}  // namespace bulkhead

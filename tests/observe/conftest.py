@@ -1,0 +1,5 @@
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.environ["BULKHEAD_SOURCE"], "tests", "support"))
+sys.path.insert(0, os.path.dirname(__file__))
