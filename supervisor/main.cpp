@@ -3,11 +3,8 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
-#include <filesystem>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <variant>
 
@@ -15,6 +12,7 @@
 #include "supervisor/become_init.hpp"
 #include "supervisor/config/config.hpp"
 #include "supervisor/observe/log.hpp"
+#include "supervisor/passing_state.hpp"
 #include "supervisor/settings.hpp"
 #include "supervisor/source/runpod_settings.hpp"
 #include "supervisor/source/test_input.hpp"
@@ -37,26 +35,6 @@ int print(const config::Exit& exit) {
   std::fputs(exit.text.c_str(), exit.code == config::kOk ? stdout : stderr);
   return exit.code;
 }
-
-/// A state directory for a local test: nothing of it is kept.
-class PassingState {
- public:
-  PassingState() {
-    std::string path = (std::filesystem::temp_directory_path() / "bulkhead-test-XXXXXX").string();
-    if (!mkdtemp(path.data())) throw std::system_error(errno, std::generic_category(), "mkdtemp " + path);
-    path_ = path;
-  }
-  ~PassingState() {
-    std::error_code ignored;  // a leftover in the temporary directory is all that can come of it
-    std::filesystem::remove_all(path_, ignored);
-  }
-  PassingState(const PassingState&) = delete;
-  PassingState& operator=(const PassingState&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 /// How often a minute a supervisor that was killed is started again.
 int restarts(const config::Config& config, const config::Environment& environment) {

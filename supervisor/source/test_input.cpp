@@ -5,8 +5,11 @@
 #include "supervisor/source/test_input.hpp"
 
 #include <algorithm>
+#include <cerrno>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <system_error>
 #include <utility>
 
 #include <boost/json.hpp>
@@ -71,9 +74,14 @@ std::variant<TestJob, NoTestJob, std::string> find_test_job(const std::vector<st
   std::optional<std::string> text = flag(command, name);
   if (!text) {
     std::ifstream file(kFile, std::ios::binary);
-    if (!file) return NoTestJob{};
+    if (!file && errno == ENOENT) return NoTestJob{};
+    std::error_code ignored;
+    bool directory = std::filesystem::is_directory(kFile, ignored);
     std::ostringstream content;
-    content << file.rdbuf();
+    if (file && !directory) content << file.rdbuf();
+    if (!file || directory || content.bad())
+      return std::string(kFile) + " cannot be read" + (directory ? ": it is a directory" : "") +
+             ". Mend it, or give the job by --test_input.";
     name = kFile;
     text = content.str();
   }
@@ -85,6 +93,9 @@ std::variant<TestJob, NoTestJob, std::string> find_test_job(const std::vector<st
 
   TestJob test;
   const json::value* id = object.if_contains("id");
+  if (id && !id->is_string() && !id->is_int64() && !id->is_uint64())
+    return "\"id\" of " + name + " is " + std::string(json::to_string(id->kind())) +
+           ": it must be text, as in {\"id\": \"job-1\", \"input\": {}}";
   test.job.id = !id ? "local_test" : id->is_string() ? std::string(id->get_string()) : json::serialize(*id);
   test.job.input = Payload::of(json::serialize(*input));
   object.erase("id");

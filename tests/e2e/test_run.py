@@ -60,6 +60,20 @@ def test_a_job_without_input_and_bad_json_are_told(tmp_path):
         assert done.returncode == 1 and word in done.stdout + done.stderr
 
 
+def test_ids_and_files_that_cannot_be_read_are_told(tmp_path):
+    done = run("--", example("echo"), "--test_input", '{"id": 5, "input": 1}', cwd=tmp_path)
+    assert done.returncode == 0 and "INFO   | 5 | Job completed" in done.stdout
+    done = run("--", example("echo"), "--test_input", '{"id": [5], "input": 1}', cwd=tmp_path)
+    assert done.returncode == 1 and '"id" of --test_input is array: it must be text' in done.stderr
+    (tmp_path / "test_input.json").mkdir()
+    done = run("--", example("echo"), cwd=tmp_path)
+    assert done.returncode == 1 and "test_input.json cannot be read: it is a directory" in done.stderr
+    (tmp_path / "test_input.json").rmdir()
+    (tmp_path / "test_input.json").touch()
+    done = run("--", example("echo"), cwd=tmp_path)
+    assert done.returncode == 1 and "test_input.json is not JSON" in done.stderr
+
+
 def test_chunks_and_output_lines_are_shown(tmp_path):
     done = run("--", example("crash_zoo"), "--stream", "--test_input",
                '{"input": {"chunks": 2, "do": "print", "text": "hello out", "err": "hello err"}}', cwd=tmp_path)
