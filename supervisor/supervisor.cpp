@@ -456,6 +456,7 @@ void Supervisor::Parts::apply(std::variant<config::Config, config::Exit> read) {
   Reload plan = plan_reload(config_, std::get<config::Config>(read));
   try {
     if (server_) server_->reconfigure(settings::http(plan.config));
+    if (metrics_server_) metrics_server_->reconfigure(settings::http(plan.config));
   } catch (const std::system_error& refused) {
     return log_.error(std::string("the configuration stays as it was: ") + refused.what());
   }

@@ -180,6 +180,16 @@ const char* bh_job_extra(const bh_job* job, size_t* size) {
   return job->extra.empty() ? "" : job->extra.data();
 }
 
+const char* bh_job_traceparent(const bh_job* job, size_t* size) {
+  // The supervisor puts it first, and it has no escapes: docs/PROTOCOL.md.
+  constexpr std::string_view kMember = "{\"traceparent\":\"";
+  std::string_view text;
+  if (job->extra.starts_with(kMember)) text = job->extra.substr(kMember.size());
+  text = text.substr(0, std::min(text.find('"'), text.size()));
+  if (size != nullptr) *size = text.size();
+  return text.empty() ? "" : text.data();
+}
+
 const void* bh_job_checkpoint(const bh_job* job, size_t* size) {
   const std::string_view checkpoint = const_cast<bh_job*>(job)->checkpoint.view();
   if (size != nullptr) *size = job->has_checkpoint ? checkpoint.size() : 0;

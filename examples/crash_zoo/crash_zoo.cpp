@@ -205,6 +205,7 @@ const Actions& harmless() {
   static const Actions kTable{
       {"ok", [](const Call& call) { return call.input.as_object().contains("value") ? call.input.at("value") : "ok"; }},
       {"pid", [](const Call& call) { return report(call.process); }},
+      {"trace", [](const Call& call) { return Json(call.job.traceparent()); }},
       {"scratch", [](const Call& call) { return scratch_file(call.input); }},
       {"sleep_ms", [](const Call& call) { return sleep_for(call.job, number(call.input, "ms", 1000)); }},
       {"log",

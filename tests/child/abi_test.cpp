@@ -118,6 +118,24 @@ TEST_F(Abi, PassesOnEverythingThatComesWithAJob) {
   EXPECT_EQ(bh_job_user(taken), nullptr);
   bh_job_set_user(taken, &size);
   EXPECT_EQ(bh_job_user(taken), &size);
+  EXPECT_STREQ(bh_job_traceparent(taken, &size), "");
+  EXPECT_EQ(size, 0U);
+}
+
+TEST_F(Abi, TheRequestsTraceComesWithItsJob) {
+  connect_ready();
+  constexpr std::string_view kTrace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+  const std::string extra = "{\"traceparent\":\"" + std::string(kTrace) + "\",\"s3Config\":{}}";
+  protocol::RunJob job;
+  job.run = 9;
+  job.job_id = "x";
+  job.extra = extra;
+  job.input = "[]";
+  supervisor_.send(job);
+  bh_job* taken = next_job();
+  std::size_t size = 0;
+  const char* trace = bh_job_traceparent(taken, &size);
+  EXPECT_EQ(std::string_view(trace, size), kTrace);
 }
 
 TEST_F(Abi, CancelReachesARunningJob) {

@@ -156,6 +156,23 @@ def test_metrics_need_a_key_where_there_are_keys_and_probes_do_not(tmp_path):
         assert ask("/health", Authorization="Bearer s3cret-s3cret-s3cret")[0] == 404
 
 
+def test_a_reload_changes_the_keys_of_both_addresses(tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text("old=first-key-first-key\n")
+    with Endpoint(ZOO, "--api-key-file", str(keys), "--metrics-listen", "127.0.0.1:0", state=tmp_path / "state", ready=False) as endpoint:
+        port = int(endpoint.wait_line(r"metrics on http://127\.0\.0\.1:(\d+)")[1])
+        metrics = Endpoint.__new__(Endpoint)
+        metrics.__dict__ = {**endpoint.__dict__, "port": port, "_local": type("", (), {})()}
+        first, second = ({"Authorization": f"Bearer {key}"} for key in ("first-key-first-key", "second-key-second-key"))
+        for door in (endpoint, metrics):
+            assert (door.get("/metrics", headers=first).status, door.get("/metrics", headers=second).status) == (200, 401)
+        keys.write_text("new=second-key-second-key\n")
+        endpoint.process.send_signal(signal.SIGHUP)
+        endpoint.wait_line("the configuration was read again")
+        for door in (endpoint, metrics):
+            assert (door.get("/metrics", headers=first).status, door.get("/metrics", headers=second).status) == (401, 200)
+
+
 def test_a_worker_of_a_platform_shows_its_calls(tmp_path):
     path = f"{tmp_path}/metrics"
     with Platform(hold=2) as platform, Worker(platform, ZOO, "--metrics-listen", f"unix:{path}", state=tmp_path / "state") as worker:

@@ -24,6 +24,14 @@ def test_it_is_in_every_line_of_the_job_and_in_no_other(tmp_path):
         assert not any("traceparent" in line for line in lines(endpoint, plain))
 
 
+def test_it_reaches_the_handler(tmp_path):
+    with Endpoint(ZOO, state=tmp_path / "state") as endpoint:
+        assert endpoint.post("/runsync", {"input": {"do": "trace"}}, headers={"traceparent": PARENT}).json["output"] == PARENT
+        storage = {"input": {"do": "trace"}, "s3Config": {"bucketName": "b"}}
+        assert endpoint.post("/runsync", storage, headers={"traceparent": PARENT}).json["output"] == PARENT
+        assert endpoint.post("/runsync", storage).json["output"] == ""
+
+
 def test_people_see_the_trace(tmp_path):
     with Endpoint(ZOO, state=tmp_path / "state") as endpoint:
         endpoint.post("/runsync", {"input": {"do": "log", "text": "one"}}, headers={"traceparent": PARENT})

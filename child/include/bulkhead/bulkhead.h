@@ -112,8 +112,9 @@ BH_API int bh_fd(bh_child* child);
 BH_API const char* bh_job_id(const bh_job* job);                  /* NUL-terminated */
 BH_API const char* bh_job_input(const bh_job* job, size_t* size); /* one JSON value */
 BH_API const char* bh_job_extra(const bh_job* job, size_t* size); /* further top-level keys as one JSON object, or "" */
-BH_API const void* bh_job_checkpoint(const bh_job* job, size_t* size); /* the last one saved, or NULL */
-BH_API int bh_job_attempt(const bh_job* job);                          /* 1 is the first */
+BH_API const char* bh_job_traceparent(const bh_job* job, size_t* size); /* the request's (W3C Trace Context), or "" */
+BH_API const void* bh_job_checkpoint(const bh_job* job, size_t* size);  /* the last one saved, or NULL */
+BH_API int bh_job_attempt(const bh_job* job);                           /* 1 is the first */
 BH_API bh_stop_reason bh_job_stopping(const bh_job* job); /* why it should stop, BH_RUNNING while it need not */
 BH_API void* bh_job_user(const bh_job* job);              /* what the binding hung on it */
 BH_API void bh_job_set_user(bh_job* job, void* user);

@@ -81,6 +81,13 @@ class Job {
     return extra_;
   }
 
+  /// The request's, as W3C's Trace Context has it: "00-4bf9…-00f0…-01"; empty when it had none.
+  std::string_view traceparent() {
+    const Json* value = extra().if_contains("traceparent");
+    if (value == nullptr || !value->is_string()) return {};
+    return {value->get_string().data(), value->get_string().size()};
+  }
+
   /// Shown to clients as the output of the job while it runs. The newest replaces earlier ones, and what comes too fast
   /// or cannot be sent is left out: progress never holds a job up and never fails it.
   void progress(const Json& value) {
