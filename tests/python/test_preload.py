@@ -219,6 +219,14 @@ def test_every_python(serve, python):
     assert ask(endpoint, "remember", value=2)["seen"] == [2]
 
 
+@pytest.mark.parametrize("lie", ["nonsense", "another process", "no descriptor", "an answer nobody asked for", "not today", "goodbye"])
+def test_a_fork_server_that_lies_is_not_believed(serve, lie):
+    endpoint = serve(command=[sys.executable, "-S", str(HERE / "liar.py"), lie], ready=False)
+    endpoint.wait_ready()
+    assert ask(endpoint)["parent"] == endpoint.process.pid
+    assert ask(endpoint)["parent"] == endpoint.process.pid
+
+
 REFUSED = {
     "a module that is not there": ("no_such_module", "importing no_such_module failed: ModuleNotFoundError"),
     "a module that fails": ("heavy_module,refused.fails", "importing refused.fails failed: ValueError: not today"),

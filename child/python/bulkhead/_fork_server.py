@@ -26,9 +26,11 @@ import traceback
 import warnings
 from typing import Any, Dict, List, Optional, Tuple
 
+from . import _abi
+
 _VARIABLE = "BULKHEAD_FORK_SERVER"
 # What every handler needs, of ours and for us.
-_OURS = ("faulthandler", "ctypes", "bulkhead._start", "bulkhead._coroutines", "runpod")
+_OURS = ("faulthandler", _abi.__name__, "bulkhead._start", "bulkhead._coroutines", "runpod")
 _WAITID = {"x86_64": 247, "aarch64": 95}.get(os.uname().machine)
 _PIDFD_OPEN = 434  # everywhere
 _P_PID, _WEXITED, _WNOWAIT = 1, 4, 1 << 24  # PyPy names none of these
@@ -190,6 +192,8 @@ def load(modules: List[str]) -> str:
     for name in (*_OURS, *modules):
         try:
             importlib.import_module(name)
+            if name == _abi.__name__:
+                _abi.load()  # it does nothing until it connects
         except BaseException as error:
             traceback.print_exc()
             raise Refused("importing %s failed: %s: %s" % (name, type(error).__name__, error)) from None
