@@ -78,8 +78,9 @@ Command::Command(const Options& options) : own_group_(getpgrp()) {
 }
 
 pid_t Command::start(const Options& options) {
+  pid_t init = getpid();
   pid_t pid = fork();
-  if (pid == 0) become(options);
+  if (pid == 0) become(options, init);
   if (pid < 0) return -1;
   // Here too, so that no signal to the group is sent before there is one.
   setpgid(pid, pid);
@@ -94,7 +95,7 @@ bool Command::give_terminal_to(pid_t group) {
   return given;
 }
 
-void Command::become(const Options& options) {
+void Command::become(const Options& options, pid_t init) {
   pid_t self = getpid();
   setpgid(self, self);
   give_terminal(own_group_, self);
@@ -103,6 +104,7 @@ void Command::become(const Options& options) {
   if (options.supervise()) {
     // Without us nobody would reap, restart or stop it.
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != init) _exit(71);  // EX_OSERR: killed before we asked
     if (directory_ >= 0 && fchdir(directory_) != 0)
       say("cannot go back to the working directory: %s", strerrordesc_np(errno));
   }

@@ -29,7 +29,7 @@ class Command {
   bool has_terminal() const { return has_terminal_; }
 
  private:
-  [[noreturn]] void become(const Options& options);
+  [[noreturn]] void become(const Options& options, pid_t init);
 
   struct sigaction inherited_child_action_ {};  // of SIGCHLD, the one signal whose disposition matters to us
   pid_t own_group_;

@@ -113,7 +113,7 @@ void Init::handle(int arrived) {
   if (signal == 0) return;
   if (main_ == 0) {
     // Nobody to send it to. Whoever wants an end gets it sooner.
-    if (arrived == SIGTERM || arrived == SIGINT || arrived == SIGQUIT) {
+    if (arrived == SIGTERM || arrived == SIGINT || arrived == SIGQUIT || (options_.supervise() && arrived == SIGABRT)) {
       told_ = true;
       if (phase_ == Phase::Pausing) return leave();
       end_by(now() + kShortGrace);
@@ -188,10 +188,11 @@ void Init::stopped(int signal) {
   }
   // Told to end while it was about to stop: it is to see that.
   if (told_) return pass_on(SIGCONT);
-  if (getpid() == 1 || !command_.has_terminal() || !give_terminal(main_, own)) return;
+  // A shell's `fg` gives the terminal to our group, and tells us only where we were stopped.
+  if (getpid() == 1 || !(give_terminal(main_, own) || give_terminal(own, own))) return;
   kill(getpid(), SIGSTOP);
   // From here on we are continued.
-  give_terminal(own, main_);
+  command_.give_terminal_to(main_);
   kill(-main_, SIGCONT);
 }
 
@@ -253,6 +254,7 @@ void Init::time_is_up() {
     case Phase::Killing:
       if (now() >= kill_until_) {
         say("processes that were killed are still there; leaving them to the kernel");
+        if (main_ != 0) code_ = 128 + SIGKILL;  // what it would have said itself
         phase_ = Phase::Over;
         return;
       }
@@ -260,6 +262,7 @@ void Init::time_is_up() {
     case Phase::Over: return;
   }
   signal_all_below(SIGKILL, group_);
+  if (main_ != 0) kill(main_, SIGKILL);  // not reaped, so the number is its own, whatever was seen in /proc
   deadline_ = now() + kKillPause;
 }
 

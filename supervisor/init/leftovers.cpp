@@ -26,6 +26,10 @@ void mark(long pid) { below[pid / 64] |= std::uint64_t{1} << (pid % 64); }
 struct Facts {
   char state = 0;  // 0: no such process
   long parent = 0;
+  long threads = 0;
+
+  /// A process whose first thread ended looks like a zombie, and lives on in its other threads.
+  bool lives() const { return state != 0 && state != 'X' && (state != 'Z' || threads > 1); }
 };
 
 Facts facts_of(long pid) {
@@ -41,7 +45,8 @@ Facts facts_of(long pid) {
   // The name, in brackets, may hold anything: the last bracket ends it.
   const char* after = std::strrchr(text, ')');
   Facts facts;
-  if (after == nullptr || std::sscanf(after + 1, " %c %ld", &facts.state, &facts.parent) != 2) return {};
+  constexpr char kFields[] = " %c %ld %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %ld";  // 3, 4, 20
+  if (after == nullptr || std::sscanf(after + 1, kFields, &facts.state, &facts.parent, &facts.threads) != 3) return {};
   return facts;
 }
 
@@ -86,12 +91,12 @@ bool find_all_below() {
 /// Through a descriptor: the number may be a stranger's by now.
 void signal_one(long pid, int signal) {
   int fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+  // Not there before Linux 5.3, and refused by the filters of older container engines.
+  bool by_number = fd < 0 && (errno == ENOSYS || errno == EPERM);
   Facts facts = facts_of(pid);
-  bool ours = facts.state != 0 && facts.state != 'Z' && (facts.parent == getpid() || is_below(facts.parent));
-  if (fd < 0) {
-    if (ours && errno == ENOSYS) kill(static_cast<pid_t>(pid), signal);
-    return;
-  }
+  bool ours = facts.lives() && (facts.parent == getpid() || is_below(facts.parent));
+  if (ours && by_number) kill(static_cast<pid_t>(pid), signal);
+  if (fd < 0) return;
   if (ours) syscall(SYS_pidfd_send_signal, fd, signal, nullptr, 0);
   close(fd);
 }

@@ -1,13 +1,11 @@
 """What an init has to do, one function a promise: `case(start, tmp)`, where start(COMMAND, …) starts the init in question
 in the mode in question. The first line of a function's text is its row in docs/INIT.md."""
 
-import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
-from inits import NAMESPACE, OURS, PROBE, children_of, facts_of
+from inits import OURS, PROBE, children_of, facts_of
 from signal import (SIGABRT, SIGBUS, SIGCHLD, SIGCONT, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGSEGV,
                     SIGSTOP, SIGSYS, SIGTERM, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2)
 
@@ -210,35 +208,25 @@ def rewriting_realtime(start, tmp):
 @case(inits=["bulkhead"])
 def signal_to_the_dead(start, tmp):
     """Signals that come when the command is gone do no harm"""
-    with start([PROBE, "leave", "setsid", str(tmp / "file"), "4"]) as run:
-        run.line("left")
-        run.until(lambda: facts_of(run.pid)[0] is None or run.lines == ["left"], "a moment")
+    command = ["sh", "-c", f'{PROBE} stubborn - & while [ -z "$(cat {tmp}/go 2>/dev/null)" ]; do sleep 0.02; done; exit 4']
+    with start(command, grace=3600) as run:
+        run.line("ready"), run.line("child .*")
+        main, pid = run.main(), run.pid
+        (tmp / "go").write_text("1")
+        run.until(lambda: main not in children_of(pid), "the command's end")
         for _ in range(20):
-            for number in (SIGHUP, SIGUSR1, SIGWINCH_, 40):
-                try:
-                    run.signal(number)
-                except ProcessLookupError:
-                    pass
+            for number in (SIGHUP, SIGUSR1, signal.SIGWINCH, 40):
+                run.signal(number, pid)
+        run.signal(SIGTERM, pid)
         assert run.code() == 4
 
 
-SIGWINCH_ = int(signal.SIGWINCH)
-
-
-@case(chance=True)
+@case(inits=["bulkhead"])
 def blocked_first(start, tmp):
     """A SIGTERM that comes before the command is there is honoured, once signals are blocked"""
     for _ in range(5):
-        with start(["sleep", "1000"]) as run:
-            def masked():
-                if children_of(run.pid):
-                    return True
-                text = Path(f"/proc/{run.pid}/status").read_text()
-                blocked = next(line.split()[1] for line in text.splitlines() if line.startswith("SigBlk"))
-                name = next(line.split()[1] for line in text.splitlines() if line.startswith("Name"))
-                return name == Path(start.init.program).name[:15] and int(blocked, 16) >> (SIGTERM - 1) & 1
-            run.until(masked, "its mask")
-            run.signal(SIGTERM)
+        # It waits already when the init begins.
+        with start(["--mask", "0", "--", "sleep", "1000"], before=["raise", int(SIGTERM)], dashes=False) as run:
             assert run.code() == 128 + SIGTERM
 
 
@@ -399,6 +387,27 @@ def term_grace_kill(start, tmp):
 
 
 @case()
+def late_leader(start, tmp):
+    """SIGKILL also reaches a command whose first thread has ended"""
+    with start([PROBE, "leader_ignores"], grace=0.5) as run:
+        run.line("ready")
+        main = run.main()
+        run.signal(SIGTERM)
+        assert run.code() == 128 + SIGKILL
+        assert facts_of(main)[0] is None
+
+
+@case(inits=["bulkhead"])
+def no_pidfd(start, tmp):
+    """SIGKILL reaches all of it where a filter refuses `pidfd_open`"""
+    with start([PROBE, "stubborn", "-"], before=["nopidfd"], grace=0.5) as run:
+        run.line("ready"), run.line("child .*")
+        run.signal(SIGTERM)
+        assert run.code() == 128 + SIGKILL
+        assert not run.below()
+
+
+@case()
 def second_term(start, tmp):
     """A second SIGTERM shortens the grace"""
     with start([PROBE, "stubborn", "-"], grace=3600) as run:
@@ -415,6 +424,18 @@ def pending(pid, number):
     text = Path(f"/proc/{pid}/status").read_text()
     return any(int(line.split()[1], 16) >> (number - 1) & 1 for line in text.splitlines()
                if line.startswith(("SigPnd", "ShdPnd")))
+
+
+@case(inits=["bulkhead"])
+def abort_between_lives(start, tmp):
+    """Supervising: SIGABRT ends it also while no supervisor runs"""
+    with start(["--supervise", "1000", "--", PROBE, "die", str(int(SIGKILL))], dashes=False) as run:
+        pid = run.pid
+        # From here on its pauses last a second and more.
+        run.until(lambda: sum("ended by SIGKILL" in line for line in list(run.errors)) >= 7, "some deaths")
+        run.until(lambda: not children_of(pid), "a pause")
+        run.signal(SIGABRT, pid)
+        assert run.code() in (128 + SIGKILL, 128 + SIGABRT)
 
 
 @case(only="subreaper")
@@ -523,62 +544,3 @@ def nested(start, tmp):
         run.line(str(int(SIGUSR1)))
         run.signal(SIGKILL, children_of(run.main())[0])
         assert run.code() == 128 + SIGKILL
-
-
-# ---- environment ---------------------------------------------------------------------------------------------------
-
-
-@case()
-def closed_stdin(start, tmp):
-    """Started with standard input closed, or not a terminal"""
-    with start([PROBE, "exit", "5"], before=["close", 0]) as run:
-        assert run.code() == 5
-    with start([PROBE, "exit", "5"], stdin=subprocess.DEVNULL) as run:
-        assert run.code() == 5
-
-
-@case(only="subreaper", inits=["bulkhead", "tini"])
-def parent_death(start, tmp):
-    """The parent's death arrives as the signal asked for (`-p`)"""
-    argv = [*start.init.argv(False, death=SIGUSR1), "--", PROBE, "watch"]
-    code = ("import subprocess, sys, time; subprocess.Popen(sys.argv[1:]); sys.stdin.read(1); "
-            "import os; os._exit(0)")
-    with start.bare([sys.executable, "-c", code, *argv]) as run:
-        run.line("ready")
-        run.write("x")
-        run.line(str(int(SIGUSR1)))
-
-
-@case(inits=["bulkhead"])
-def listen_pid(start, tmp):
-    """LISTEN_PID names the command, where it named the init"""
-    read, write = os.pipe()
-    try:
-        with start([PROBE, "facts"], before=["listen_pid", 1], pass_fds=(read,)) as run:
-            assert run.code() == 0
-            run.line("listen_pid mine")
-    finally:
-        os.close(read), os.close(write)
-
-
-@case()
-def descriptors_and_directory(start, tmp):
-    """The init keeps no directory busy and no descriptor open; the command has them"""
-    read, write = os.pipe()
-    try:
-        with start(["sh", "-c", f"pwd; test -e /proc/self/fd/{read} && echo open; read x"], cwd=tmp, pass_fds=(read,)) as run:
-            run.line(str(tmp)), run.line("open")
-            pid = run.pid
-            run.until(lambda: os.readlink(f"/proc/{pid}/cwd") == "/", "its working directory")
-            run.until(lambda: all(int(fd) < 3 for fd in os.listdir(f"/proc/{pid}/fd")), "its closing of descriptors")
-            run.write()
-            run.code()
-    finally:
-        os.close(read), os.close(write)
-
-
-@case()
-def held_output(start, tmp):
-    """Something below holds standard output open: the end is told when it comes"""
-    with start(["sh", "-c", "sleep 1000 & exit 11"], grace=0.2) as run:
-        assert run.code() == 11

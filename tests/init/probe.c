@@ -1,8 +1,9 @@
 // What the tests of init run below it: one program, told by its first argument what to be.
 //
-//   setup [ignore SIG|block SIG|close FD|stdin PATH|nosubreaper]… -- COMMAND…    changes what COMMAND inherits
+//   setup [ignore SIG|block SIG|close FD|stdin PATH|raise SIG|nosubreaper|nopidfd]… -- COMMAND…    changes what COMMAND inherits
 //   exit CODE          die SIG           facts              watch
 //   orphans N          burst N           flood N            zombie             leader
+//   leader_ignores     as leader, whose first thread has ended, and deaf to SIGTERM
 //   leave HOW FILE CODE        HOW: group, setsid, daemon; the one left cleans up on SIGTERM and writes FILE
 //   stubborn FILE      ignores SIGTERM, and so does its child
 //   family             a parent and its child in one group, each saying what it gets
@@ -68,6 +69,28 @@ static void refuse_subreaper(void) {
     exit(98);
 }
 
+// As container engines do whose filter is older than the call.
+static void refuse_pidfd(void) {
+  struct sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pidfd_open, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  struct sock_fprog program = {sizeof code / sizeof *code, code};
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+    exit(98);
+}
+
+// It waits for whoever unblocks it or takes it: exec does not drop it.
+static void raise_blocked(int number) {
+  sigset_t one;
+  sigemptyset(&one);
+  sigaddset(&one, number);
+  sigprocmask(SIG_BLOCK, &one, NULL);
+  kill(getpid(), number);
+}
+
 static int setup(char** argument) {
   sigset_t blocked;
   sigemptyset(&blocked);
@@ -77,7 +100,12 @@ static int setup(char** argument) {
       refuse_subreaper();
       continue;
     }
+    if (strcmp(word, "nopidfd") == 0) {
+      refuse_pidfd();
+      continue;
+    }
     const char* value = *++argument;
+    if (strcmp(word, "raise") == 0) raise_blocked(atoi(value));
     if (strcmp(word, "ignore") == 0) signal(atoi(value), SIG_IGN);
     if (strcmp(word, "block") == 0) sigaddset(&blocked, atoi(value));
     if (strcmp(word, "close") == 0) close(atoi(value));
@@ -283,6 +311,10 @@ int main(int argc, char** argv) {
   if (strcmp(what, "flood") == 0) return flood(atoi(argv[2]));
   if (strcmp(what, "zombie") == 0) return zombie();
   if (strcmp(what, "leader") == 0) return leader();
+  if (strcmp(what, "leader_ignores") == 0) {
+    signal(SIGTERM, SIG_IGN);
+    return leader();
+  }
   if (strcmp(what, "leave") == 0) return leave(argv[2], argv[3], atoi(argv[4]));
   if (strcmp(what, "stubborn") == 0) stubborn(argv[2]);
   if (strcmp(what, "family") == 0) return family();

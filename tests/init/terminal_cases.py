@@ -6,7 +6,7 @@ import select
 from signal import SIGCONT, SIGHUP
 
 from cases import case
-from inits import PROBE, Run, facts_of
+from inits import PROBE, Run, children_of, facts_of
 
 
 class Terminal(Run):
@@ -100,7 +100,6 @@ def name_of(pid):
 
 
 def grandchildren(run):
-    from inits import children_of
     return [pid for child in children_of(run.pid) for pid in children_of(child)]
 
 
@@ -153,6 +152,33 @@ def stopped_in_a_shell(start, tmp):
         run.shows("status 0")
         run.type("exit 4\n")
         assert run.process.wait(run.init.patience) == 4
+
+
+@case(only="subreaper")
+def stopped_again(start, tmp):
+    """^Z stops it also after `bg` and `fg`, and after `&` and `fg`"""
+    line = " ".join([*start.init.argv(False), "--", "sh -c 'echo rea\"\"dy; exec sleep 1000'"])
+    for first, again in (("", True), (" &", False)):
+        with start.terminal_below_shell() as run:
+            at = run.shows("> ")
+            run.type(f"{line}{first}\n")
+            at = run.shows("ready\n", at)
+            init = run.until(lambda: children_of(run.process.pid), "the init")[0]
+            run.until(lambda: [name_of(pid) for pid in children_of(init)] == ["sleep"], "the command")
+            if again:
+                run.type("\x1a")
+                at = run.shows("Stopped", at)
+                run.type("bg\n")
+                at = run.shows("&\n", at)
+            run.type("fg\n")
+            run.until(lambda: run.foreground() == init, "the terminal's return")
+            run.type("\x1a")
+            at = run.shows("Stopped", at)
+            # As a stopped job it can be ended, as any other.
+            run.type("kill %1; fg; echo status $?\n")
+            run.shows("status 143", at)
+            run.type("exit 4\n")
+            assert run.process.wait(run.init.patience) == 4
 
 
 @case(only="subreaper", inits=["bulkhead"])

@@ -13,6 +13,7 @@ import tempfile
 import pytest
 
 import cases
+import environment_cases  # the order of these is the table's
 import terminal_cases
 from cases import CASES
 from inits import BULKHEAD, MODES, NAMESPACE, NO_NAMESPACE, OTHERS, OURS, SOURCE, NotOffered, Run
@@ -77,7 +78,7 @@ class Front(type(OURS)):
 
 
 @pytest.mark.parametrize("case", [cases.inherited_signals, cases.ignored_sigchld, cases.not_found, cases.remapped_codes,
-                                  cases.closed_stdin, cases.leftovers_get_a_grace, cases.flags_of_the_command],
+                                  environment_cases.closed_stdin, cases.leftovers_get_a_grace, cases.flags_of_the_command],
                          ids=lambda case: case.__name__)
 def test_through_the_program(case, tmp_path):
     case(Start(Front(), "subreaper"), tmp_path)
