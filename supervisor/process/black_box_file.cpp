@@ -64,7 +64,8 @@ BlackBoxFile BlackBoxFile::create(const std::filesystem::path& path) {
 }
 
 std::optional<BlackBoxFile> BlackBoxFile::open(const std::filesystem::path& path) {
-  Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  // Its handler may have put anything in its place: to open a pipe would wait for a writer.
+  Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   if (fd) return BlackBoxFile(path, std::move(fd));
   if (errno == ENOENT) return std::nullopt;
   throw failed("open", path);

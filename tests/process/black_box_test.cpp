@@ -111,6 +111,16 @@ TEST(BlackBoxFile, ASuccessorOpensIt) {
   EXPECT_FALSE(std::filesystem::exists(path));
 }
 
+TEST(BlackBoxFile, AHandlerThatPutsAPipeInItsPlaceHoldsNobodyUp) {
+  TemporaryDirectory directory;
+  std::filesystem::path path = directory.path() / "box";
+  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+  ::alarm(60);  // should opening it wait for a writer
+  auto file = BlackBoxFile::open(path);
+  EXPECT_FALSE(file && file->read());
+  ::alarm(0);
+}
+
 TEST(BlackBoxFile, SaysWhereItCannotBeMade) {
   EXPECT_THROW(BlackBoxFile::create("/no/such/place/box"), std::system_error);
 }
