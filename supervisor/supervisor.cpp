@@ -99,6 +99,7 @@ struct Supervisor::Parts {
   void make_platform(RunPodSettings settings);
   void poll_journal();
   void start_source();
+  void let_go_of_sockets();
   void rearm();
   void tick();
   void await_signal();
@@ -253,7 +254,7 @@ void Supervisor::Parts::start_source() {
   if (queue_) {
     server_ = std::make_unique<http::Server>(io_, *queue_, clock_, http_options());
     for (const std::string& address : server_->listen()) log_.info("listening on " + name_of(address));
-    return;
+    return let_go_of_sockets();
   }
   if (platform_) {
     log_.info("taking jobs from " + platform_->host() + " as worker " + platform_->platform().worker_id);
@@ -286,6 +287,20 @@ void Supervisor::Parts::show_metrics() {
   options.watching_only = true;
   metrics_server_ = std::make_unique<http::Server>(io_, no_endpoint_, clock_, std::move(options));
   for (const std::string& address : metrics_server_->listen()) log_.info("metrics on " + name_of(address));
+}
+
+/// Handed over, and of no address we were told: who connects there would wait for ever.
+void Supervisor::Parts::let_go_of_sockets() {
+  const auto unused = server_->unused();
+  if (unused.empty()) return;
+  const bool ours = !settings::sockets_are_somebody_s();
+  for (const auto& [socket, name] : unused) {
+    log_.warn(name + " was handed over, and `listen` does not name it: " +
+              (ours ? "connections are refused from now on"
+                    : "who connects waits in vain; leave `listen` out, or stop the unit that holds the socket"));
+    if (ours) http::Server::close_for_good(socket);
+  }
+  if (ours) service_.keep(server_->inherited_in_use(), settings::kKeptName);
 }
 
 // ---- time ----------------------------------------------------------------------------------------------------------

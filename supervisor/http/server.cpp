@@ -92,13 +92,29 @@ std::string name_of(const Endpoint& endpoint, const std::string& asked) {
   return asked.substr(0, asked.rfind(':') + 1) + std::to_string(ntohs(port));
 }
 
+bool listens(int fd) {
+  int listening = 0;
+  socklen_t size = sizeof listening;
+  return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening != 0;
+}
+
+/// Of a socket nobody gave a name.
+std::string name_of(int fd) {
+  sockaddr_storage name{};
+  socklen_t size = sizeof name;
+  char host[NI_MAXHOST];
+  char port[NI_MAXSERV];
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size) != 0 || name.ss_family == AF_UNIX ||
+      getnameinfo(reinterpret_cast<sockaddr*>(&name), size, host, sizeof host, port, sizeof port,
+                  NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+    return "a Unix socket";
+  return (name.ss_family == AF_INET6 ? "[" + std::string(host) + "]" : host) + ":" + port;
+}
+
 bool listens_on(int fd, const Endpoint& endpoint) {
   sockaddr_storage name{};
   socklen_t size = sizeof name;
-  int listening = 0;
-  socklen_t option_size = sizeof listening;
-  return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &option_size) == 0 && listening != 0 &&
-         getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size) == 0 && size == endpoint.size() &&
+  return listens(fd) && getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size) == 0 && size == endpoint.size() &&
          std::memcmp(&name, endpoint.data(), size) == 0;
 }
 
@@ -161,6 +177,25 @@ std::vector<int> Server::sockets() const {
   for (const auto& listener : listeners_)
     if (listener->path.empty()) sockets.push_back(listener->acceptor.native_handle());
   return sockets;
+}
+
+std::vector<int> Server::inherited_in_use() const {
+  std::vector<int> found = sockets();
+  std::erase_if(found, [&](int fd) { return std::count(inherited_.begin(), inherited_.end(), fd) == 0; });
+  return found;
+}
+
+std::vector<Server::Unused> Server::unused() const {
+  const std::vector<int> used = inherited_in_use();
+  std::vector<Unused> found;
+  for (int fd : inherited_)
+    if (listens(fd) && std::count(used.begin(), used.end(), fd) == 0) found.push_back({fd, name_of(fd)});
+  return found;
+}
+
+void Server::close_for_good(int socket) {
+  ::shutdown(socket, SHUT_RDWR);
+  ::close(socket);
 }
 
 std::vector<std::string> Server::listen() {

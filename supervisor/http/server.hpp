@@ -53,6 +53,17 @@ class Server {
   /// The listening sockets, Unix sockets that have a path of ours apart: these are made anew by each server.
   std::vector<int> sockets() const;
 
+  /// Of those that were handed over: the ones taken for an address.
+  std::vector<int> inherited_in_use() const;
+  struct Unused {
+    int socket;
+    std::string name;  ///< "127.0.0.1:8000", "a Unix socket"
+  };
+  /// … and the ones that listen and belong to no address.
+  std::vector<Unused> unused() const;
+  /// Connections to it are refused from here on, whoever else has a copy of it.
+  static void close_for_good(int socket);
+
   /// Other limits, keys and defaults from the next request on; the addresses stay. Throws std::system_error, and changes
   /// nothing, where the new keys would leave open an address that others than this machine reach.
   void reconfigure(Options options);
