@@ -84,10 +84,12 @@ void Pool::prepare_runtime_dir(bool predecessor_ended) {
     throw std::system_error(EPERM, std::generic_category(),
                             "the runtime directory " + dir.string() + " must be its owner's alone (mode 0700)");
   if (predecessor_ended) predecessor_ = Predecessor(files_of(options_));
+  ever_ready_ = Predecessor::was_ready(files_of(options_));
   std::filesystem::remove_all(files_of(options_));
   if (::mkdir(files_of(options_).c_str(), 0700) != 0)
     throw std::system_error(errno, std::generic_category(), "create " + files_of(options_).string());
   if (options_.first_run != 0) Predecessor::mark(files_of(options_), options_.first_run);
+  if (ever_ready_) Predecessor::mark_ready(files_of(options_));
 }
 
 void Pool::make_places() {
@@ -205,7 +207,7 @@ void Pool::say(std::string_view worker_id, std::string_view text) {
 }
 
 void Pool::set_up(Worker&) {
-  ever_ready_ = true;
+  if (!std::exchange(ever_ready_, true)) Predecessor::mark_ready(files_of(options_));
   if (std::exchange(unhealthy_, false)) site_->listener.healthy();
   serve_with_spares();
 }

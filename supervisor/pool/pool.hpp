@@ -61,6 +61,8 @@ class Pool final : public Workers, private WorkerOwner {
 
   /// What its predecessor's children had entered. Nothing is known where some of them could not be ended.
   const Predecessor& predecessor() const { return predecessor_; }
+  /// Whether a child was ever ready, in this life or in one that ended by a crash.
+  bool ever_ready() const { return ever_ready_; }
 
   /// Launches the children. `listener` outlives the pool.
   void start(WorkersListener& listener);

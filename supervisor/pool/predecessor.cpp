@@ -13,6 +13,7 @@ namespace fs = std::filesystem;
 
 /// Not ".box": no child is called so.
 constexpr char kMark[] = "first_run";
+constexpr char kReady[] = "ever_ready";
 
 std::optional<process::BlackBoxSnapshot> read_box(const fs::path& path) {
   try {
@@ -48,5 +49,12 @@ void Predecessor::mark(const fs::path& files, RunNumber first_run) {
   out << first_run << '\n';
   if (!out.flush()) throw std::system_error(errno, std::generic_category(), "write " + (files / kMark).string());
 }
+
+bool Predecessor::was_ready(const fs::path& files) {
+  std::error_code not_there;
+  return fs::exists(files / kReady, not_there);
+}
+
+void Predecessor::mark_ready(const fs::path& files) { std::ofstream out(files / kReady); }
 
 }  // namespace bulkhead::pool

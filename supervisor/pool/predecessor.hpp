@@ -30,6 +30,11 @@ class Predecessor {
   /// Throws std::system_error.
   static void mark(const std::filesystem::path& files, RunNumber first_run);
 
+  /// Whether a child was ready in the life of that supervisor, or of one before it, if none of them ended in order.
+  static bool was_ready(const std::filesystem::path& files);
+  /// A mark that is not written is not there: the next supervisor then judges by its own life.
+  static void mark_ready(const std::filesystem::path& files);
+
  private:
   RunNumber first_run_ = 0;                                              ///< of that supervisor; 0: not known
   std::map<std::string, process::BlackBoxSnapshot, std::less<>> boxes_;  ///< by child
