@@ -31,14 +31,19 @@ void ServiceReport::start() {
   if (manager_.listens()) tick();
 }
 
-void ServiceReport::reloading() { manager_.tell("RELOADING=1\nMONOTONIC_USEC=" + monotonic_usec()); }
+void ServiceReport::reloading() {
+  reloading_ = manager_.listens() && (ready_ || look_().ever_ready);
+  if (reloading_) manager_.tell("RELOADING=1\nMONOTONIC_USEC=" + monotonic_usec());
+}
 
-void ServiceReport::reloaded() { manager_.tell("READY=1"); }
+void ServiceReport::reloaded() {
+  if (std::exchange(reloading_, false)) ready_ = manager_.tell("READY=1");
+}
 
 void ServiceReport::stopping(milliseconds time) {
   if (std::exchange(stopping_, true) || !manager_.listens()) return;
   end_ = steady_clock::now() + time;
-  manager_.tell("STOPPING=1");
+  stopping_told_ = manager_.tell("STOPPING=1");
   tick();
 }
 
@@ -51,21 +56,21 @@ std::string ServiceReport::status(const View& view) const {
 void ServiceReport::tick() {
   const View view = look_();
   std::string text;
-  if (!ready_ && !stopping_ && view.ready > 0) {
-    ready_ = true;
-    text += "READY=1\n";
-  }
-  if (std::string now = status(view); now != told_) {
-    text += "STATUS=" + now + "\n";
-    told_ = std::move(now);
-  }
+  const bool ready = ready_ || (!stopping_ && view.ready > 0);
+  if (ready && !ready_) text += "READY=1\n";
+  if (stopping_ && !stopping_told_) text += "STOPPING=1\n";
+  std::string shown = status(view);
+  if (shown != told_) text += "STATUS=" + shown + "\n";
   if (manager_.watchdog()) text += "WATCHDOG=1\n";
   const auto now = steady_clock::now();
-  if (stopping_ && now < end_ && now - extended_ >= kExtendEvery) {
-    extended_ = now;
-    text += "EXTEND_TIMEOUT_USEC=" + std::to_string(std::chrono::microseconds(kExtendBy).count()) + "\n";
+  const bool extend = stopping_ && now < end_ && now - extended_ >= kExtendEvery;
+  if (extend) text += "EXTEND_TIMEOUT_USEC=" + std::to_string(std::chrono::microseconds(kExtendBy).count()) + "\n";
+  if (text.empty() || manager_.try_to_tell(text)) {
+    ready_ = ready;
+    stopping_told_ = stopping_;
+    told_ = std::move(shown);
+    if (extend) extended_ = now;
   }
-  if (!text.empty()) manager_.tell(text);
 
   milliseconds wait = ready_ || stopping_ ? kPeriod : kUntilReady;
   if (auto watchdog = manager_.watchdog())

@@ -22,7 +22,8 @@ class ServiceReport {
     int wanted = 0;    ///< … of so many
     long running = 0;  ///< jobs
     long waiting = 0;
-    std::string phase;  ///< what it is doing, if not serving: "draining"
+    bool ever_ready = false;  ///< a handler process was, in this life or one before it: the manager has had its READY
+    std::string phase;        ///< what it is doing, if not serving: "draining"
   };
 
   /// `look` is asked now and then. Does nothing at all where there is no service manager.
@@ -31,7 +32,8 @@ class ServiceReport {
   void start();
   /// These sockets shall be there for the next start: whoever connects meanwhile waits in their queues.
   void keep(const std::vector<int>& sockets, std::string_view name) { manager_.keep(sockets, name); }
-  /// Between these two it reads its configuration again.
+  /// Between these two it reads its configuration again. Before the first READY neither says a word: the second would
+  /// be that.
   void reloading();
   void reloaded();
   /// It ends, in about `time` at the longest.
@@ -44,9 +46,11 @@ class ServiceReport {
   observe::ServiceManager manager_;
   std::function<View()> look_;
   boost::asio::steady_timer timer_;
-  std::string told_;
+  std::string told_;  ///< as what follows: what was taken; the rest is said again
   bool ready_ = false;
+  bool reloading_ = false;
   bool stopping_ = false;
+  bool stopping_told_ = false;
   std::chrono::steady_clock::time_point end_;
   std::chrono::steady_clock::time_point extended_;
 };

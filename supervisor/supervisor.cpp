@@ -549,6 +549,7 @@ ServiceReport::View Supervisor::Parts::service_view() const {
           .wanted = config_.workers + config_.spares,
           .running = seen.jobs.in_progress,
           .waiting = seen.jobs.in_queue,
+          .ever_ready = pool_->ever_ready(),
           .phase = phase_ == Ending::No ? "" : "ending"};
 }
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
@@ -33,7 +34,9 @@ ServiceManager::~ServiceManager() {
   if (socket_ >= 0) close(socket_);
 }
 
-void ServiceManager::tell(std::string_view assignments) { send(assignments, {}); }
+bool ServiceManager::tell(std::string_view assignments) { return send(assignments, {}); }
+
+bool ServiceManager::try_to_tell(std::string_view assignments) { return send(assignments, {}, MSG_DONTWAIT); }
 
 void ServiceManager::keep(const std::vector<int>& descriptors, std::string_view name) {
   const std::string named = "=1\nFDNAME=" + std::string(name);
@@ -41,8 +44,8 @@ void ServiceManager::keep(const std::vector<int>& descriptors, std::string_view 
   if (!descriptors.empty()) send("FDSTORE" + named, descriptors);
 }
 
-void ServiceManager::send(std::string_view assignments, const std::vector<int>& descriptors) {
-  if (socket_ < 0) return;
+bool ServiceManager::send(std::string_view assignments, const std::vector<int>& descriptors, int flags) {
+  if (socket_ < 0) return true;
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path, path_.data(), path_.size());
@@ -65,7 +68,9 @@ void ServiceManager::send(std::string_view assignments, const std::vector<int>& 
     header->cmsg_len = CMSG_LEN(count * sizeof(int));
     std::memcpy(CMSG_DATA(header), descriptors.data(), count * sizeof(int));
   }
-  sendmsg(socket_, &message, MSG_NOSIGNAL);  // it may be gone: that is its own affair
+  while (sendmsg(socket_, &message, MSG_NOSIGNAL | flags) < 0)
+    if (errno != EINTR) return false;
+  return true;
 }
 
 }  // namespace bulkhead::observe

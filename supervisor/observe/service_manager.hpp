@@ -26,11 +26,14 @@ class ServiceManager {
   /// Leaves it a copy of these descriptors under this name, in the place of those it has: they come back with the next
   /// start, as LISTEN_FDS. At most 16.
   void keep(const std::vector<int>& descriptors, std::string_view name);
-  /// "READY=1", "STATUS=…", several with ends of line between. Waits at most a second for its reader.
-  void tell(std::string_view assignments);
+  /// "READY=1", "STATUS=…", several with ends of line between. Waits at most a second for its reader. False: it was not
+  /// taken, and is to be said again.
+  bool tell(std::string_view assignments);
+  /// The same without a wait.
+  bool try_to_tell(std::string_view assignments);
 
  private:
-  void send(std::string_view assignments, const std::vector<int>& descriptors);
+  bool send(std::string_view assignments, const std::vector<int>& descriptors, int flags = 0);
 
   int socket_ = -1;
   std::string path_;

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 
@@ -132,6 +133,80 @@ def test_sockets_are_kept_and_found_again(tmp_path):
         waiting.close(), os.close(stored), manager.close()
 
 
+@pytest.mark.parametrize("name", ["bulkhead", "other"])
+def test_a_socket_no_address_names(tmp_path, name):
+    """One of our own of an earlier start refuses from now on; one of somebody's is warned about."""
+    address = str(tmp_path / "notify")
+    old = socket.create_server(("127.0.0.1", 0))
+    port = old.getsockname()[1]
+    with Manager(address) as manager, old:
+        env = {"NOTIFY_SOCKET": address, "BULKHEAD_INIT": "always"}
+        with Endpoint(ZOO, state=tmp_path / "state", env=env, before=handing_over(old, name),
+                      pass_fds=(old.fileno(),)) as endpoint:
+            old.close()
+            endpoint.wait_line(f"127.0.0.1:{port} .*listen")
+            for lives in (2, 3):
+                if name == "bulkhead":
+                    until(lambda: refuses(port), 60, "a refusal")
+                else:
+                    assert not refuses(port)
+                # Nor does the next supervisor stumble over it.
+                supervisor = int(open(f"/proc/{endpoint.process.pid}/task/{endpoint.process.pid}/children").read().split()[0])
+                os.kill(supervisor, signal.SIGKILL)
+                until(lambda: sum("listening on" in line for line in endpoint.lines) >= lives, 60, "the next supervisor")
+            assert endpoint.stop() == 0
+    if name == "other":
+        assert manager.count("FDSTOREREMOVE") == 0
+
+
+def handing_over(listener, name):
+    """In front of a command: what a service manager does for it."""
+    return [sys.executable, "-c", f"""
+import os, sys
+os.dup2({listener.fileno()}, 3)
+pid = str(os.getpid())
+os.environ.update(LISTEN_FDS="1", LISTEN_FDNAMES="{name}", LISTEN_PID=pid, WATCHDOG_PID=pid)
+os.execv(sys.argv[1], sys.argv[1:])"""]
+
+
+def refuses(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 60).close()
+        return False
+    except ConnectionRefusedError:
+        return True
+
+
+def test_a_word_that_is_lost_is_said_again(tmp_path):
+    address = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        manager.bind(address)
+        other.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            for _ in range(100_000):
+                other.sendto(b"X=1", address)
+        with Endpoint(ZOO, state=tmp_path / "state", env={"NOTIFY_SOCKET": address}) as endpoint:
+            end = time.monotonic() + 2
+            while time.monotonic() < end:  # it has tried by then
+                endpoint.get("/health")
+            manager.settimeout(60)
+            while b"READY=1" not in manager.recv(4096):
+                pass
+
+
+def test_a_reload_before_the_first_handler_is_ready_says_nothing(tmp_path):
+    address, go = str(tmp_path / "notify"), tmp_path / "go"
+    command = ["sh", "-c", f'while [ ! -e {go} ]; do sleep 0.05; done; exec "$@"', "sh", *ZOO]
+    with Manager(address) as manager:
+        with Endpoint(command, state=tmp_path / "state", env={"NOTIFY_SOCKET": address}, ready=False) as endpoint:
+            endpoint.process.send_signal(signal.SIGHUP)
+            endpoint.wait_line("the configuration was read again")
+            go.write_text("")
+            at = manager.wait("READY")
+            ready = manager.wait("STATUS", "1 of 1 handler processes ready, 0 jobs running, 0 waiting")
+            assert at == ready - 1 and manager.count("RELOADING") == 0, manager.told
+
+
 def test_ready_waits_for_a_handler(tmp_path):
     address = str(tmp_path / "notify")
     with Manager(address) as manager:
@@ -220,8 +295,13 @@ def test_the_journal_s_entries(tmp_path):
 
 def test_handlers_do_not_speak_for_the_service(tmp_path):
     address = str(tmp_path / "notify")
-    command = ["sh", "-c", 'echo "socket=[$NOTIFY_SOCKET] watchdog=[$WATCHDOG_USEC] fds=[$LISTEN_FDS]"; exec "$@"', "sh", *ZOO]
-    with Manager(address):
+    names = "NOTIFY_SOCKET WATCHDOG_USEC WATCHDOG_PID LISTEN_FDS LISTEN_PID LISTEN_FDNAMES"
+    command = ["sh", "-c", f'for name in {names}; do eval "echo $name is [\\$$name]"; done; exec "$@"', "sh", *ZOO]
+    listener = socket.create_server(("127.0.0.1", 0))
+    with Manager(address) as manager, listener:
         env = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "9000000"}
-        with Endpoint(command, state=tmp_path / "state", env=env) as endpoint:
-            endpoint.wait_line(r"socket=\[\] watchdog=\[\] fds=\[\]")
+        with Endpoint(command, state=tmp_path / "state", env=env, before=handing_over(listener, "bulkhead"),
+                      pass_fds=(listener.fileno(),), listen="127.0.0.1:%d" % listener.getsockname()[1]) as endpoint:
+            manager.wait("WATCHDOG")  # it is told itself
+            for name in names.split():
+                endpoint.wait_line(rf"{name} is \[\]")
