@@ -3,8 +3,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -17,7 +19,8 @@ namespace bulkhead {
 namespace {
 
 constexpr char kProgram[] = "bulkhead-init";
-constexpr char kAbove[] = "BULKHEAD_INIT_PID";  // set by it for the supervisor
+constexpr char kAbove[] = "BULKHEAD_INIT_PID";       // set by it for the supervisor
+constexpr char kItsGrace[] = "BULKHEAD_INIT_GRACE";  // so is this: milliseconds
 /// For what an ending supervisor does after its graces: kills, webhooks, last answers.
 constexpr std::chrono::milliseconds kEndingTime{15'000};
 
@@ -64,6 +67,12 @@ void execute(std::vector<std::string> words, char** more) {
   execv(arguments[0], arguments.data());
 }
 
+/// From SIGTERM to the end, at the longest. A job's ladder, and a second one behind it: of a child that was launched
+/// meanwhile, or that sat idle and does not go.
+std::chrono::milliseconds longest_end(const config::Config& config) {
+  return config.grace + config.cancel_grace + 2 * config.term_grace + kEndingTime;
+}
+
 bool below_init() {
   const char* above = std::getenv(kAbove);
   bool below = above != nullptr && std::atol(above) == getppid();
@@ -86,13 +95,31 @@ void become_init_of_supervisor(const config::Config& config, char** argv, int re
   std::string program = find_init();
   std::error_code error;
   std::string self = std::filesystem::read_symlink("/proc/self/exe", error).string();
-  auto longest = config.grace + config.cancel_grace + config.term_grace + kEndingTime;
+  // In whole seconds, upwards.
+  auto seconds = std::chrono::ceil<std::chrono::seconds>(longest_end(config)).count();
   if (!program.empty())
-    execute({program, "--supervise", std::to_string(restarts), "--grace", std::to_string(longest.count() / 1000), "--",
-             self},
+    execute({program, "--supervise", std::to_string(restarts), "--grace", std::to_string(seconds), "--", self},
             argv + 1);
   std::fprintf(stderr, "bulkhead: warning: no init (%s: %s): orphans go unreaped, and a killed supervisor stays away\n",
                kProgram, program.empty() ? "not installed" : std::strerror(errno));
+}
+
+void fit_graces(config::Config& config) {
+  const char* given = std::getenv(kItsGrace);
+  const std::chrono::milliseconds most(given == nullptr ? 0 : std::atoll(given));
+  unsetenv(kItsGrace);
+  if (given == nullptr || longest_end(config) <= most) return;
+  auto over = longest_end(config) - most;
+  const auto asked = config.grace;
+  for (auto* grace : {&config.grace, &config.cancel_grace, &config.term_grace}) {
+    const auto less = std::min(over, *grace);
+    *grace -= less;
+    over = std::max(over - (grace == &config.term_grace ? 2 * less : less), std::chrono::milliseconds(0));
+  }
+  std::fprintf(stderr,
+               "bulkhead: warning: grace = %lld s: the init above was started for less and would kill before; it is "
+               "%lld s until a restart of the service\n",
+               static_cast<long long>(asked.count() / 1000), static_cast<long long>(config.grace.count() / 1000));
 }
 
 void open_for_signals() {

@@ -18,6 +18,10 @@ int become_init(char** argv);
 /// standard error). `restarts`: how often a minute a supervisor that was killed is started again.
 void become_init_of_supervisor(const config::Config& config, char** argv, int restarts);
 
+/// Below an init that was told shorter graces than these, as the configuration was another one then: they are cut to
+/// what it waits for (told on standard error). Otherwise it would kill in the middle of a drain.
+void fit_graces(config::Config& config);
+
 /// From here on signals arrive.
 void open_for_signals();
 

@@ -92,6 +92,7 @@ int main(int argc, char** argv) {
   if (auto* exit = std::get_if<config::Exit>(&parsed)) return print(*exit);
   become_init_of_supervisor(std::get<config::Config>(parsed), argv,
                             restarts(std::get<config::Config>(parsed), environment));
+  fit_graces(std::get<config::Config>(parsed));
   try {
     return supervise(std::move(std::get<config::Config>(parsed)), environment,
                      [argc, argv, &environment] { return config::parse(argc, argv, environment); });

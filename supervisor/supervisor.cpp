@@ -382,7 +382,7 @@ void Supervisor::Parts::drain(std::string_view why) {
               " s; another signal cuts that short");
   // Not before: the next supervisor below the same init could not bind what a service manager holds.
   if (server_ && !settings::sockets_are_somebody_s()) service_.keep(server_->sockets(), settings::kKeptName);
-  if (!test_) service_.stopping(config_.grace + config_.cancel_grace + config_.term_grace + kLastResults);
+  if (!test_) service_.stopping(config_.grace + config_.cancel_grace + 2 * config_.term_grace + kLastResults);
   step_of_ending();
 }
 
@@ -467,7 +467,8 @@ void Supervisor::Parts::reload() {
 
 void Supervisor::Parts::apply(std::variant<config::Config, config::Exit> read) {
   if (auto* wrong = std::get_if<config::Exit>(&read))
-    return log_.error("the configuration stays as it was: " + wrong->text.substr(0, wrong->text.find('\n')));
+    return log_.error("the configuration stays as it was: " + wrong->text.substr(0, wrong->text.find('\n')) +
+                      "; a supervisor that starts anew, after a crash too, will refuse it and exit");
   Reload plan = plan_reload(config_, std::get<config::Config>(read));
   try {
     if (server_) server_->reconfigure(settings::http(plan.config));

@@ -1,5 +1,6 @@
 #include "supervisor/config/file.hpp"
 
+#include <sys/stat.h>
 #include <toml++/toml.h>
 
 #include <algorithm>
@@ -53,6 +54,10 @@ bool read_value(const toml::node& node, Setting& setting) {
 }  // namespace
 
 std::variant<std::vector<Setting>, std::string> read_file(const std::string& path) {
+  // By a supervisor that is started again, and at SIGHUP: a pipe is empty then.
+  struct stat facts {};
+  if (::stat(path.c_str(), &facts) == 0 && (S_ISFIFO(facts.st_mode) || S_ISSOCK(facts.st_mode)))
+    return path + ": is a pipe, which can be read once; it must be a file, which is read again after a crash";
   std::ifstream file(path, std::ios::binary);
   if (!file) return path + ": " + std::strerror(errno);
   std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());

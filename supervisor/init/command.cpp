@@ -73,6 +73,9 @@ Command::Command(const Options& options) : own_group_(getpgrp()) {
   static char mark[40];
   std::snprintf(mark, sizeof mark, "BULKHEAD_INIT_PID=%d", static_cast<int>(getpid()));
   putenv(mark);
+  static char grace[48];  // so that it plans no longer end than we wait for
+  std::snprintf(grace, sizeof grace, "BULKHEAD_INIT_GRACE=%lld", options.grace);
+  putenv(grace);
   // Also from the first one: no supervisor shall have what the next one has not.
   close_all_but(3, 2 + sockets_, directory_);
 }

@@ -53,6 +53,50 @@ def test_a_term_drains_and_leaves_nothing(tmp_path):
         until(lambda: endpoint.get(f"/status/{job}").json["status"] == "IN_PROGRESS", what="its start")
         assert endpoint.stop() == 0
     assert not processes_with(str(tmp_path))
+    with Endpoint(ZOO, state=tmp_path / "state") as endpoint:
+        assert endpoint.wait(job)["status"] == "COMPLETED"
+
+
+def test_the_init_waits_for_all_graces(tmp_path):
+    """The ladder's for a job, and once more those of a replacement that is stopped behind it."""
+    with Endpoint(ZOO, "--grace", "1s", "--cancel-grace", "2s", "--term-grace", "40s", state=tmp_path / "state",
+                  env=ABOVE) as endpoint:
+        words = Path(f"/proc/{endpoint.process.pid}/cmdline").read_text().split("\0")
+        assert int(words[words.index("--grace") + 1]) > 1 + 2 + 40 + 40
+        assert endpoint.stop() == 0
+
+
+def test_a_longer_grace_needs_a_new_init(tmp_path):
+    """Who comes after a crash reads the file again; the init above keeps the time it was told."""
+    file = tmp_path / "settings.toml"
+    file.write_text('grace = "3s"\n')
+    with Endpoint(ZOO, "--config", str(file), listen=f"unix:{tmp_path}/door", state=tmp_path / "state", env=ABOVE) as endpoint:
+        first = supervisor_below(endpoint.process.pid)
+        file.write_text('grace = "1h"\n')
+        os.kill(first, signal.SIGKILL)
+        endpoint.wait_line("grace = 3600 s: .* 3 s")
+        until(lambda: answers(endpoint), 60, "the next supervisor")
+        endpoint.process.send_signal(signal.SIGTERM)
+        endpoint.wait_line("may finish within 3 s")
+        assert endpoint.stop() == 0
+
+
+def test_handlers_that_break_later_are_no_reason_to_go(tmp_path):
+    """Exit 69 is for those that never worked: not in the first life, nor in one that ended by a crash."""
+    broken = tmp_path / "broken"
+    command = ["sh", "-c", f'test -e {broken} && exit 3; exec "$@"', "sh", *ZOO]
+    door = tmp_path / "door"
+    with Endpoint(command, "--workers", "1", listen=f"unix:{door}", state=tmp_path / "state", env=ABOVE) as endpoint:
+        broken.write_text("")
+        for life in (1, 2):
+            supervisor = supervisor_below(endpoint.process.pid)
+            os.kill(supervisor, signal.SIGKILL)
+            until(lambda: supervisor not in children_of(endpoint.process.pid), 60, "its end")
+            until(lambda: sum("set-up failed 5 times" in line for line in endpoint.lines) >= life, 60, "five failures")
+            until(lambda: answers(endpoint), 60, "an answer")
+        broken.unlink()
+        until(lambda: endpoint.get("/health").json["workers"]["ready"] > 0, 120, "a ready worker")
+        assert endpoint.stop() == 0
 
 
 def test_a_second_term_shortens(tmp_path):
@@ -183,6 +227,8 @@ def test_exit_codes_pass_through(tmp_path):
     serve = ("serve", "--listen", "127.0.0.1:0")
     assert code("serve", "--workers", "0") == 2
     assert code(*serve, "--config", str(tmp_path / "none.toml")) == 78
+    os.mkfifo(tmp_path / "pipe")  # which can be read once
+    assert code(*serve, "--config", str(tmp_path / "pipe")) == 78
     assert code("serve", "--listen", "unix:/no/such/directory/socket", command=ECHO) == 71
     assert code(*serve, command=[*ZOO, "--setup", "exit3"]) == 69
     assert code("run", command=[*ZOO, "--test_input", '{"input": {"do": "ok"}}']) == 0
