@@ -70,6 +70,16 @@ bool is_fault(int signal) {
   }
 }
 
+/// As the signal does by itself: where no shell watches over this group (it is orphaned) the kernel drops it.
+void stop_by(int signal) {
+  sigset_t one;
+  sigemptyset(&one);
+  sigaddset(&one, signal);
+  kill(getpid(), signal);
+  sigprocmask(SIG_UNBLOCK, &one, nullptr);
+  sigprocmask(SIG_BLOCK, &one, nullptr);
+}
+
 int code_of(int status) { return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status); }
 
 }  // namespace
@@ -188,6 +198,8 @@ void Init::stopped(int signal) {
   }
   // Told to end while it was about to stop: it is to see that.
   if (told_) return pass_on(SIGCONT);
+  // In the background. Whoever continues us sends SIGCONT, which is sent on; it asks for the terminal again then.
+  if ((signal == SIGTTIN || signal == SIGTTOU) && getsid(main_) == getsid(0) && getpid() != 1) return stop_by(signal);
   // A shell's `fg` gives the terminal to our group, and tells us only where we were stopped.
   if (getpid() == 1 || !(give_terminal(main_, own) || give_terminal(own, own))) return;
   kill(getpid(), SIGSTOP);

@@ -181,6 +181,27 @@ def stopped_again(start, tmp):
             assert run.process.wait(run.init.patience) == 4
 
 
+@case(only="subreaper")
+def reads_in_the_background(start, tmp):
+    """Started with `&` it stops when it reads, and reads on after `fg`"""
+    with start.terminal_below_shell() as run:
+        run.shows("> ")
+        run.type(" ".join([*start.init.argv(False), "--", "cat"]) + " &\n")
+        init = run.until(lambda: children_of(run.process.pid), "the init")[0]
+        cat = run.until(lambda: [pid for pid in children_of(init) if name_of(pid) == "cat"], "the command")[0]
+        run.until(lambda: facts_of(cat)[0] == "T", "its stop")
+        run.until(lambda: facts_of(init)[0] == "T", "the init's stop")
+        run.type("fg\n")
+        run.until(lambda: run.foreground() in (init, cat) and facts_of(cat)[0] == "S", "the terminal's return")
+        run.type("hello\n")
+        run.shows("hello\nhello\n")
+        run.type("\x04")
+        run.type("echo status $?\n")
+        run.shows("status 0")
+        run.type("exit 4\n")
+        assert run.process.wait(run.init.patience) == 4
+
+
 @case(only="subreaper", inits=["bulkhead"])
 def logging_under_tostop(start, tmp):
     """`stty tostop` stops no message of the init"""
