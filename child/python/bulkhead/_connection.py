@@ -12,6 +12,7 @@ import faulthandler
 import os
 import signal
 import sys
+from typing import Any
 
 from . import _abi
 
@@ -99,8 +100,9 @@ def _forget_environment() -> None:
 
 def _print_lines() -> None:
     """What is printed reaches the supervisor line by line."""
-    for stream in (sys.stdout, sys.stderr):
+    streams: tuple[Any, ...] = (sys.stdout, sys.stderr)
+    for stream in streams:
         try:
-            stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+            stream.reconfigure(line_buffering=True)
         except (AttributeError, ValueError):
             pass  # replaced by something else

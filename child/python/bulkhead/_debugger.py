@@ -14,8 +14,10 @@ def asked_for(arguments: Arguments, imported_at: float, started_at: float) -> An
     """What adds to an output, or None. Where there is no debugger, that is an error of the arguments."""
     if not arguments.values["rp_debugger"]:
         return None
+    import importlib
+
     try:
-        from runpod.serverless.utils import rp_debugger  # type: ignore[import-not-found]
+        rp_debugger = importlib.import_module("runpod.serverless.utils.rp_debugger")
     except ImportError:
         return arguments.wrong("--rp_debugger: RunPod's package, which has the debugger, is not installed: pip install runpod")
 

@@ -51,7 +51,7 @@ def _encoder() -> Callable[[Any], str]:
             ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain_number
         ).encode
     # Without the table of containers being written: a circle ends by the limit of recursion, a good value pays nothing.
-    write = make(None, _plain_number, json.encoder.encode_basestring, None, ":", ",", False, False, False)
+    write = make(None, _plain_number, getattr(json.encoder, "encode_basestring"), None, ":", ",", False, False, False)
     join = "".join
     return lambda value: join(write(value, 0))
 
