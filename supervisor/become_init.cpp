@@ -24,6 +24,7 @@ constexpr char kItsGrace[] = "BULKHEAD_INIT_GRACE";  // so is this: milliseconds
 /// For what an ending supervisor does after its graces: kills, webhooks, last answers.
 constexpr std::chrono::milliseconds kEndingTime{15'000};
 
+pid_t above_us = 0;
 unsigned long inherited_mask;  // the kernel's set: the lowest bit is signal 1
 
 // Not even a sanitizer is set up when this runs: plain code and bare system calls.
@@ -77,6 +78,7 @@ bool below_init() {
   const char* above = std::getenv(kAbove);
   bool below = above != nullptr && std::atol(above) == getppid();
   unsetenv(kAbove);  // nobody else's business
+  if (below) above_us = getppid();
   return below;
 }
 
@@ -121,6 +123,8 @@ void fit_graces(config::Config& config) {
                "%lld s until a restart of the service\n",
                static_cast<long long>(asked.count() / 1000), static_cast<long long>(config.grace.count() / 1000));
 }
+
+pid_t init_above() { return above_us; }
 
 void open_for_signals() {
   sigset_t none;

@@ -6,6 +6,8 @@
 
 #pragma once
 
+#include <sys/types.h>
+
 #include "supervisor/config/config.hpp"
 
 namespace bulkhead {
@@ -21,6 +23,9 @@ void become_init_of_supervisor(const config::Config& config, char** argv, int re
 /// Below an init that was told shorter graces than these, as the configuration was another one then: they are cut to
 /// what it waits for (told on standard error). Otherwise it would kill in the middle of a drain.
 void fit_graces(config::Config& config);
+
+/// The init above this supervisor, if it is ours; 0: there is none.
+pid_t init_above();
 
 /// From here on signals arrive.
 void open_for_signals();

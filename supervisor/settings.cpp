@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "supervisor/become_init.hpp"
 #include "supervisor/json/json_scan.hpp"
 #include "supervisor/process/strays.hpp"
 #include "supervisor/process/symbolise.hpp"
@@ -170,6 +171,10 @@ pool::Options pool(const config::Config& config, RunNumber first_run) {
   options.setup_timeout = config.setup_timeout;
   options.max_jobs_per_worker = config.max_jobs_per_worker;
   options.dispatch_window = config.dispatch_window;
+  options.guards = {.memory_max = config.worker_memory_max,
+                    .pids_max = config.worker_pids_max,
+                    .cpu_weight = config.worker_cpu_weight};
+  options.init = init_above();
   options.limits.max_body = static_cast<std::uint64_t>(config.max_result);
   options.limits.max_chunk = static_cast<std::uint64_t>(config.max_chunk);
   options.check_json = fault_of_json;

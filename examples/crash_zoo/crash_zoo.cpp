@@ -87,10 +87,15 @@ std::string ballast(std::int64_t megabytes) { return std::string(static_cast<std
   for (;;) pause();
 }
 
-/// Starts sleepers that left the session and have been orphaned: what a careless library leaves behind.
+/// Starts sleepers that left the session and have been orphaned: what a careless library leaves behind. `hidden` ones have
+/// no environment by which they could be known.
 Json strays(const Json& input) {
   const std::int64_t count = number(input, "count", 3);
   const auto seconds = static_cast<unsigned>(number(input, "seconds", 600));
+  const bool hidden = number(input, "hidden", 0) != 0;
+  std::string time = std::to_string(seconds), name = "sleep";
+  char* sleeper[] = {name.data(), time.data(), nullptr};
+  char* nothing[] = {nullptr};
   boost::json::array pids;
   for (std::int64_t i = 0; i < count; ++i) {
     int pipes[2];
@@ -101,6 +106,7 @@ Json strays(const Json& input) {
       setsid();
       const pid_t stray = fork();
       if (stray == 0) {
+        if (hidden) execve("/bin/sleep", sleeper, nothing);
         for (unsigned left = seconds; left > 0;) left = sleep(left);
         _exit(0);
       }
@@ -116,6 +122,20 @@ Json strays(const Json& input) {
     pids.emplace_back(stray);
   }
   return {{"strays", pids}};
+}
+
+/// Forks `count` times, or as often as it may, and ends what came of it.
+Json forks(const Json& input) {
+  std::vector<pid_t> made;
+  while (static_cast<std::int64_t>(made.size()) < number(input, "count", 1000)) {
+    const pid_t child = fork();
+    if (child == 0) hang();
+    if (child < 0) break;
+    made.push_back(child);
+  }
+  for (pid_t child : made) kill(child, SIGKILL);
+  for (pid_t child : made) waitpid(child, nullptr, 0);
+  return {{"forks", made.size()}};
 }
 
 /// Allocates until it is killed, or until `limit_mb`.
@@ -246,6 +266,7 @@ const Actions& harmless() {
          return {{"leaked", call.process.leaked.size()}};
        }},
       {"strays", [](const Call& call) { return strays(call.input); }},
+      {"forks", [](const Call& call) { return forks(call.input); }},
       {"oom", [](const Call& call) { return eat_memory(call.input); }},
   };
   return kTable;

@@ -69,6 +69,9 @@ struct Config {
   Gpus gpus;
   std::vector<std::string> preload;  ///< Python modules for a fork server; none: no fork server
   std::vector<std::pair<std::string, std::string>> worker_env;
+  std::int64_t worker_memory_max = 0;  ///< of each, with all it starts; 0: no limit
+  std::int64_t worker_pids_max = 0;    ///< likewise
+  int worker_cpu_weight = 0;           ///< likewise; 0: as all others
 
   // ---- jobs ----
   int retries = 0;  ///< further attempts after a crash

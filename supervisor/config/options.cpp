@@ -107,6 +107,17 @@ std::string set_execution_timeout(Config& config, const Texts& texts) {
   return set_duration<&Config::execution_timeout, 100, 7 * kDay>(config, texts);
 }
 
+/// Less is a unit that was forgotten: nothing starts in so little.
+std::string set_worker_memory_max(Config& config, const Texts& texts) {
+  constexpr std::int64_t kLeast = 1 << 20, kMost = 1LL << 44;
+  auto value = parse_size(texts.front());
+  if (!value || (*value != 0 && *value < kLeast) || *value > kMost)
+    return "must be 0 (no limit), or a size from " + format_size(kLeast) + " to " + format_size(kMost) +
+           ", such as 512M or 2G (a bare number is bytes)";
+  config.worker_memory_max = *value;
+  return {};
+}
+
 template <auto Member>
 std::string set_truth(Config& config, const Texts& texts) {
   const std::string& text = texts.front();
@@ -172,6 +183,23 @@ const std::array kOptions{
            .list = true,
            .set = set_worker_env,
            .show = show_worker_env},
+
+    Option{.name = "worker-memory-max",
+           .value = "SIZE",
+           .group = Group::Children,
+           .help = "memory of each and what it starts; 0: no limit",
+           .set = set_worker_memory_max,
+           .show = show_size<&Config::worker_memory_max>},
+    Option{.name = "worker-pids-max",
+           .value = "N",
+           .group = Group::Children,
+           .help = "processes and threads of each; 0: no limit",
+           BULKHEAD_INTEGER(worker_pids_max, 0, 4'000'000)},
+    Option{.name = "worker-cpu-weight",
+           .value = "N",
+           .group = Group::Children,
+           .help = "share of the CPU of each, 1 to 10000; 0: all alike",
+           BULKHEAD_INTEGER(worker_cpu_weight, 0, 10'000)},
 
     Option{.name = "retries",
            .value = "N",

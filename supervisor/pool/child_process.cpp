@@ -59,7 +59,15 @@ void ChildProcess::prepare() {
       site_.executor, [this](process::Stream stream, std::string_view line) { handlers_.printed(stream, line); },
       process::Output::Limits{}, output_names(), process::Output::Open::Make);
   cookie_ = process::make_cookie(site_.options.cookie_prefix);
-  oom_at_launch_ = site_.oom.read();
+  leaf_ = site_.cgroups.make(worker_id_);
+  oom_at_launch_ = oom_counts();
+}
+
+/// Its own cgroup's where there is one that counts: what is killed elsewhere in the supervisor's says nothing of it.
+process::OomCounts ChildProcess::oom_counts() const {
+  process::OomCounts counts = site_.oom.read();
+  if (auto own = leaf_.oom_kills()) counts.cgroup = own;
+  return counts;
 }
 
 std::optional<LaunchFailure> ChildProcess::launch(std::string_view endpoint, std::string_view token,
@@ -89,6 +97,8 @@ process::SpawnPlan ChildProcess::plan(std::string_view endpoint, std::string_vie
   if (devices) plan.environment.emplace_back("CUDA_VISIBLE_DEVICES", *devices);
   plan.cookie = cookie_;
   plan.scratch = scratch_.path();
+  plan.cgroups = leaf_.directories();
+  site_.cgroups.add_limits(plan.limits);
   plan.stdout_fd = output_->stdout_fd();
   plan.stderr_fd = output_->stderr_fd();
   return plan;
@@ -154,14 +164,15 @@ void ChildProcess::kill() {
 void ChildProcess::exited(const process::ExitStatus& status) {
   child_->signal_group(SIGKILL);
   status_ = status;
-  oom_verdict_ = process::judge_oom(status, killed_by_us_, oom_at_launch_, site_.oom.read());
+  oom_verdict_ = process::judge_oom(status, killed_by_us_, oom_at_launch_, oom_counts());
   handlers_.ended();
 }
 
 void ChildProcess::end_strays(std::function<void(const process::StrayReport&)> ended) {
   assert(status_);
-  process::end_strays(site_.executor, *child_, cookie_, site_.options.strays_time,
-                      [ended = std::move(ended)](process::StrayReport strays) { ended(strays); });
+  process::end_strays(
+      site_.executor, *child_, cookie_, site_.options.strays_time,
+      [ended = std::move(ended)](process::StrayReport strays) { ended(strays); }, &leaf_);
 }
 
 void ChildProcess::bury() {
@@ -172,6 +183,7 @@ void ChildProcess::bury() {
 
 void ChildProcess::remove_files() noexcept {
   scratch_.discard();
+  leaf_.discard();
   if (black_box_) black_box_->remove();
   if (!crash_file_.empty()) unlink(crash_file_.c_str());
   for (const std::filesystem::path& fifo : {output_names().out, output_names().err}) unlink(fifo.c_str());

@@ -17,6 +17,7 @@
 
 #include "supervisor/pool/options.hpp"
 #include "supervisor/process/black_box_file.hpp"
+#include "supervisor/process/cgroups.hpp"
 #include "supervisor/process/crash_file.hpp"
 #include "supervisor/process/crash_record.hpp"
 #include "supervisor/process/fork_server.hpp"
@@ -36,6 +37,7 @@ struct ProcessSite {
   const Options& options;
   process::ScratchRoot& scratch;
   const process::OomCounters& oom;
+  process::Cgroups& cgroups;
   std::filesystem::path files;  ///< the directory of black boxes and crash files
   /// The fork server, if there is one and it is ready; may be empty.
   std::function<process::ForkServer*()> fork_server;
@@ -109,6 +111,7 @@ class ChildProcess {
   std::optional<LaunchFailure> start(const process::SpawnPlan& plan);
   void fork(process::ForkServer& server, process::SpawnPlan plan);
   void begin(process::Child child);
+  process::OomCounts oom_counts() const;
   void exited(const process::ExitStatus& status);
   void remove_files() noexcept;
 
@@ -117,6 +120,7 @@ class ChildProcess {
   Handlers handlers_;
   std::string cookie_;
   process::Scratch scratch_;
+  process::CgroupLeaf leaf_;
   std::optional<process::BlackBoxFile> black_box_;
   std::filesystem::path crash_file_;
   std::optional<process::Output> output_;

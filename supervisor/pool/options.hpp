@@ -15,6 +15,7 @@
 #include "protocol/codec.hpp"
 #include "supervisor/job/ports.hpp"
 #include "supervisor/pool/backoff.hpp"
+#include "supervisor/process/cgroups.hpp"
 #include "supervisor/process/gpus.hpp"
 #include "supervisor/process/spawn_plan.hpp"
 
@@ -29,6 +30,7 @@ struct Options {
   std::vector<std::string> environment_removed = {"NOTIFY_SOCKET",  "LISTEN_FDS",   "LISTEN_PID",
                                                   "LISTEN_FDNAMES", "WATCHDOG_PID", "WATCHDOG_USEC"};
   std::vector<process::SpawnPlan::Limit> limits_of_process;
+  process::Guards guards;
   std::optional<int> oom_score_adj = 300;  ///< a child is to go before its supervisor
   process::Gpus gpus;
   std::vector<std::string> preload;  ///< modules for a fork server to import (preload.hpp); none: no fork server
@@ -63,6 +65,7 @@ struct Options {
   // ---- where things are
   std::filesystem::path runtime_dir;  ///< made if it is not there; must be the owner's alone (0700)
   std::string cookie_prefix;          ///< process::cookie_prefix of the state directory
+  pid_t init = 0;                     ///< the process above us that is ours, too; 0: there is none
   RunNumber first_run = 0;            ///< no run before had this number or a higher one; 0: nobody will ask
   std::string hostname;
   std::string symboliser;  ///< process::find_symboliser()

@@ -27,7 +27,6 @@ constexpr std::chrono::milliseconds kFilesTime{5'000};
 constexpr std::chrono::milliseconds kAfterStepIn{10};
 /// How often the runs of children with an open window are looked at.
 constexpr std::chrono::milliseconds kTick{2};
-constexpr int kWarning = 3;
 
 Options with_absolute_path(Options options) {
   options.runtime_dir = std::filesystem::absolute(options.runtime_dir).lexically_normal();
@@ -43,6 +42,8 @@ Pool::Pool(asio::any_io_executor executor, Options options)
     : executor_(std::move(executor)),
       options_(with_absolute_path(std::move(options))),
       generator_(std::random_device{}()),
+      cgroups_(options_.guards, "bulkhead-" + options_.cookie_prefix.substr(0, 8), options_.init,
+               process::find_cgroups()),
       symboliser_(executor_, options_.symboliser),
       workers_wanted_(options_.workers),
       spares_wanted_(options_.spares),
@@ -56,6 +57,8 @@ Pool::Pool(asio::any_io_executor executor, Options options)
     if (ended.count > 0)
       remarks_.push_back("ended " + std::to_string(ended.count) + " processes that an earlier supervisor had left");
     predecessor_ended = ended.survivors.empty();
+    if (const auto more = cgroups_.end_leftovers(options_.cookie_prefix); more > 0)
+      remarks_.push_back("ended " + std::to_string(more) + " more that were in their cgroups, under other names");
   }
   prepare_runtime_dir(predecessor_ended);
   scratch_ = std::make_unique<process::ScratchRoot>(options_.runtime_dir);
@@ -111,6 +114,7 @@ void Pool::start(WorkersListener& listener) {
                                        .options = options_,
                                        .scratch = *scratch_,
                                        .oom = oom_,
+                                       .cgroups = cgroups_,
                                        .files = files_of(options_),
                                        .fork_server = [this] { return preload_ ? preload_->server() : nullptr; }},
                            .options = options_,
@@ -119,6 +123,7 @@ void Pool::start(WorkersListener& listener) {
                            .symboliser = symboliser_,
                            .listener = listener,
                            .owner = *this});
+  for (const auto& remark : cgroups_.remarks()) say("", remark.text, kDebug + static_cast<int>(remark.weight));
   for (const std::string& remark : std::exchange(remarks_, {})) say("", remark);
   if (preload_) preload_->start();
   for (Place& place : places_) launch(place);
@@ -202,8 +207,8 @@ void Pool::setup_failed(Place& place, const std::string& reason) {
   site_->listener.unhealthy(reason, !ever_ready_);
 }
 
-void Pool::say(std::string_view worker_id, std::string_view text) {
-  site_->listener.log({.run = 0, .worker_id = worker_id, .level = kWarning, .stream = "pool", .text = text});
+void Pool::say(std::string_view worker_id, std::string_view text, int level) {
+  site_->listener.log({.run = 0, .worker_id = worker_id, .level = level, .stream = "pool", .text = text});
 }
 
 void Pool::set_up(Worker&) {

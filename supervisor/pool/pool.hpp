@@ -93,6 +93,8 @@ class Pool final : public Workers, private WorkerOwner {
   int backing_off() const;
 
  private:
+  static constexpr int kDebug = 1, kWarning = 3;
+
   struct Place {
     Place(int number, const asio::any_io_executor& executor, const Options& options)
         : index(number), backoff(options.backoff), again(executor) {}
@@ -119,7 +121,7 @@ class Pool final : public Workers, private WorkerOwner {
   void prepare_runtime_dir(bool predecessor_ended);
   void deal_out_devices();
   bool is_wanted(const Place& place) const { return place.index < workers_wanted_ + spares_wanted_; }
-  void say(std::string_view worker_id, std::string_view text);
+  void say(std::string_view worker_id, std::string_view text, int level = kWarning);
   void make_places();
   void make_preload();
   void launch(Place& place);
@@ -142,6 +144,7 @@ class Pool final : public Workers, private WorkerOwner {
   Predecessor predecessor_;
   Runs runs_;
   process::OomCounters oom_;
+  process::Cgroups cgroups_;
   process::Symboliser symboliser_;
   std::unique_ptr<process::ScratchRoot> scratch_;
   std::unique_ptr<Link> link_;

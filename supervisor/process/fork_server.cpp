@@ -195,7 +195,7 @@ void ForkServer::Connection::post_failure(std::function<void(Forked)> done, std:
 
 void ForkServer::Connection::fork(const SpawnPlan& plan, std::function<void(Forked)> done) {
   std::vector<int> descriptors{plan.stdout_fd, plan.stderr_fd};
-  if (plan.cgroup_fd >= 0) descriptors.push_back(plan.cgroup_fd);
+  descriptors.insert(descriptors.end(), plan.cgroups.begin(), plan.cgroups.end());
   if (!ready() || questions_.size() >= kMostWaiting || !send(request_of(plan), descriptors))
     return post_failure(std::move(done), "the fork server could not be asked");
   add({.forked = std::move(done)});

@@ -74,12 +74,14 @@ int close_range(unsigned first, unsigned last) noexcept {
 }  // namespace
 
 int EnterCgroup::run() const noexcept {
-  if (directory < 0) return 0;
-  int fd = ::openat(directory, "cgroup.procs", O_WRONLY | O_CLOEXEC);
-  if (fd < 0) return errno;
-  int error = write_whole(fd, "0");
-  ::close(fd);
-  return error;
+  for (int directory : *directories) {
+    int fd = ::openat(directory, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return errno;
+    int error = write_whole(fd, "0");
+    ::close(fd);
+    if (error != 0) return error;
+  }
+  return 0;
 }
 
 int NewSession::run() const noexcept { return ::setsid() < 0 ? errno : 0; }

@@ -16,10 +16,10 @@
 
 namespace bulkhead::process {
 
-/// Into the cgroup first, so that all the child costs is counted there.
+/// Into its cgroups first, so that all the child costs is counted there.
 struct EnterCgroup {
   static constexpr Step kStep = Step::Cgroup;
-  int directory = -1;
+  const std::vector<int>* directories = nullptr;
   int run() const noexcept;
 };
 

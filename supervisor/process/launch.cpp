@@ -170,7 +170,7 @@ LaunchResult launch(asio::any_io_executor executor, const SpawnPlan& plan) {
   Launcher launcher;
   launcher.env = envp.data();
   int error =
-      launcher(executable, argv.data(), report_to.get(), AsInitializer{EnterCgroup{plan.cgroup_fd}},
+      launcher(executable, argv.data(), report_to.get(), AsInitializer{EnterCgroup{&plan.cgroups}},
                AsInitializer{NewSession{}}, AsInitializer{ResetSignals{}}, AsInitializer{stdio},
                AsInitializer{CloseDescriptors{report_to.get()}}, AsInitializer{ChangeDirectory{plan.cwd.c_str()}},
                AsInitializer{SetLimits{&plan.limits}}, AsInitializer{SetNice{plan.nice != 0, niceness}},

@@ -51,8 +51,8 @@ struct SpawnPlan {
   int nice = 0;
   /// The signal the child gets when the *thread* that launched it ends; 0: none. Launch from the main thread with it.
   int death_signal = 0;
-  /// Directory of a cgroup v2 leaf the child moves into first; -1: it stays in the supervisor's.
-  int cgroup_fd = -1;
+  /// Directories of the cgroups the child moves into first, one of each hierarchy; none: it stays in the supervisor's.
+  std::vector<int> cgroups;
 };
 
 }  // namespace bulkhead::process

@@ -73,6 +73,16 @@ void add_descendants(std::vector<ProcessFacts>& found) {
   }
 }
 
+// Adds what lives in the child's cgroup to `found`.
+void add_members(const CgroupLeaf& leaf, std::vector<ProcessFacts>& found) {
+  std::set<pid_t> known;
+  for (const ProcessFacts& stray : found) known.insert(stray.pid);
+  for (pid_t pid : leaf.members()) {
+    auto facts = known.insert(pid).second ? read_facts(pid) : std::nullopt;
+    if (facts && !facts->is_dead()) found.push_back(std::move(*facts));
+  }
+}
+
 // All processes that belong to the dead child `leader`. Empty optional: the kernel does not list children.
 std::optional<std::vector<ProcessFacts>> search_below_reapers(pid_t leader, std::uint64_t since,
                                                               std::string_view cookie) {
@@ -164,11 +174,12 @@ constexpr std::chrono::microseconds kLongestPause{20'000};
 class Ending : public std::enable_shared_from_this<Ending> {
  public:
   Ending(asio::any_io_executor executor, const Child& child, std::string cookie, std::chrono::milliseconds limit,
-         StrayHandler handler)
+         StrayHandler handler, const CgroupLeaf* leaf)
       : child_(child.state()),
         cookie_(std::move(cookie)),
         deadline_(steady_clock::now() + limit),
         handler_(std::move(handler)),
+        leaf_(leaf),
         timer_(executor) {}
 
   void round() {
@@ -176,10 +187,12 @@ class Ending : public std::enable_shared_from_this<Ending> {
     if (!child || child->reaped) return;
     // Without its zombie only the cookie tells: the numbers may be a stranger's.
     std::vector<ProcessFacts> found = search(child->keeps_numbers() ? child->pid : -1, cookie_, Search::BelowReapers);
+    if (leaf_) add_members(*leaf_, found);
     account_.add_living(found);
     account_.found(found);
     // Also where nothing was found: a search may miss one, and the group costs one call.
     child->signal_group(SIGKILL);
+    if (leaf_) leaf_->kill();
     for (const ProcessFacts& process : found) end_process(process);
     if (found.empty() || steady_clock::now() >= deadline_) return finish();
     timer_.expires_after(std::exchange(pause_, std::min(2 * pause_, kLongestPause)));
@@ -199,6 +212,7 @@ class Ending : public std::enable_shared_from_this<Ending> {
   std::string cookie_;
   steady_clock::time_point deadline_;
   StrayHandler handler_;
+  const CgroupLeaf* leaf_;
   asio::steady_timer timer_;
   std::chrono::microseconds pause_ = kFirstPause;
   Account account_;
@@ -222,8 +236,8 @@ constexpr std::size_t kPrefixBytes = 16;
 }  // namespace
 
 void end_strays(asio::any_io_executor executor, const Child& child, std::string cookie, std::chrono::milliseconds limit,
-                StrayHandler handler) {
-  std::make_shared<Ending>(std::move(executor), child, std::move(cookie), limit, std::move(handler))->round();
+                StrayHandler handler, const CgroupLeaf* leaf) {
+  std::make_shared<Ending>(std::move(executor), child, std::move(cookie), limit, std::move(handler), leaf)->round();
 }
 
 std::vector<Stray> find_strays(const Child& child, std::string_view cookie, Search where) {

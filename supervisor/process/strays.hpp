@@ -1,8 +1,8 @@
 // Ends what a child started and left behind: the members of its process group and session, every process that carries
 // its cookie in the environment (those that left the session), and whatever those have started.
 //
-// A process that left the session, lost its parent and wiped the cookie from its environment is not found. Only a
-// cgroup holds such a one.
+// A process that left the session, lost its parent and wiped the cookie from its environment is found only where the
+// child had a cgroup of its own (cgroups.hpp).
 //
 // A search does not read the whole process table. Every process whose parent died hangs under the nearest subreaper
 // or PID 1, and these are among the supervisor's ancestors (or itself): so it is enough to look at the children of
@@ -21,6 +21,7 @@
 #include <string_view>
 #include <vector>
 
+#include "supervisor/process/cgroups.hpp"
 #include "supervisor/process/launch.hpp"
 
 namespace bulkhead::process {
@@ -43,9 +44,9 @@ using StrayHandler = std::function<void(StrayReport)>;
 
 /// Kills by SIGKILL, again and again until a search finds nothing or `limit` has passed, then calls `handler` from the
 /// executor, never from within. The child must have ended and must not be reaped before; where it is, or is gone, the
-/// handler is not called.
+/// handler is not called. `leaf`, if there is one, is kept until the child is reaped or gone.
 void end_strays(asio::any_io_executor executor, const Child& child, std::string cookie, std::chrono::milliseconds limit,
-                StrayHandler handler);
+                StrayHandler handler, const CgroupLeaf* leaf = nullptr);
 
 /// Where to look: under the processes that take in orphans, as far as the kernel lists children, or at all there are.
 enum class Search : unsigned char { BelowReapers, Everywhere };

@@ -402,6 +402,9 @@ preload                                            default
 worker-env                                         default
 retries              0                             default
 execution-timeout    10m                           default
+worker-memory-max    0B                            default
+worker-pids-max      0                             default
+worker-cpu-weight    0                             default
 ttl                  1d                            default
 cancel-grace         5s                            default
 term-grace           5s                            default
@@ -439,6 +442,30 @@ note: BULKHEAD_TYPO is set, and no option reads it
 
 TEST(Config, EveryOptionsDefaultIsAValueItTakes) {
   Config config;
+TEST(Config, CheckShowsWhatRunWouldUseToo) {
+  Environment platform{{"RUNPOD_WEBHOOK_GET_JOB", "http://x/job-take/$ID?a"}, {"RUNPOD_INIT_TIMEOUT", "90"}};
+  std::string text = refused({"check", "run", "--prefetch", "2", "--", "x"}, platform).text;
+  EXPECT_NE(text.find("RUNPOD_INIT_TIMEOUT"), std::string::npos) << text;
+  EXPECT_NE(text.find("execution-timeout    the job's own"), std::string::npos) << text;
+  EXPECT_EQ(text.find("listen"), std::string::npos) << text;
+  EXPECT_NE(refused({"check", "run"}, {{"HOME", "/h"}}).text.find("execution-timeout    10m"), std::string::npos);
+  text = refused({"check", "serve"}, platform).text;
+  EXPECT_EQ(text.find("RUNPOD_INIT_TIMEOUT"), std::string::npos) << text;
+  EXPECT_EQ(text.find("prefetch"), std::string::npos) << text;
+  EXPECT_EQ(refused({"check", "serve", "--prefetch", "2"}, platform).code, kUsage);
+  EXPECT_EQ(refused({"check", "run", "--listen", "127.0.0.1:0"}, platform).code, kUsage);
+}
+
+TEST(Config, GuardsOfHandlerProcesses) {
+  EXPECT_EQ(serve({"--worker-memory-max", "2G"}).worker_memory_max, 2LL << 30);
+  EXPECT_EQ(serve({"--worker-memory-max", "0"}).worker_memory_max, 0);
+  EXPECT_EQ(serve({"--worker-pids-max", "64", "--worker-cpu-weight", "10"}).worker_pids_max, 64);
+  Exit exit = refused({"serve", "--worker-memory-max", "512", "--", "x"});
+  EXPECT_EQ(exit.code, kUsage);
+  EXPECT_NE(exit.text.find("--worker-memory-max 512: must be 0 (no limit), or a size from 1MiB"), std::string::npos)
+      << exit.text;
+}
+
   for (const Option& option : options()) {
     std::string shown = option.show(config);
     if (shown.empty()) continue;

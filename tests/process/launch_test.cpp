@@ -259,7 +259,7 @@ const Failure kFailures[] = {
     {"NoCgroup", Step::Cgroup, ENOENT, "(cgroup)",
      [](const auto& dir) {
        SpawnPlan plan = command({"/bin/true"});
-       plan.cgroup_fd = ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+       plan.cgroups.push_back(::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
        return plan;
      }},
     {"BadDescriptor", Step::Stdio, EBADF, "(stdio)",
@@ -283,7 +283,7 @@ TEST_P(LaunchFailure, NamesItsStepAndLeavesNothing) {
   EXPECT_FALSE(error.is_transient());
   EXPECT_TRUE(has_no_children());
   EXPECT_EQ(open_descriptors(), before);
-  if (plan.cgroup_fd >= 0) ::close(plan.cgroup_fd);
+  for (int fd : plan.cgroups) ::close(fd);
 }
 
 INSTANTIATE_TEST_SUITE_P(Each, LaunchFailure, ::testing::ValuesIn(kFailures),
