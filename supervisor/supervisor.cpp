@@ -32,6 +32,7 @@
 #include "supervisor/become_init.hpp"
 #include "supervisor/http/server.hpp"
 #include "supervisor/job/dispatcher.hpp"
+#include "supervisor/job_log.hpp"
 #include "supervisor/journal/state_directory.hpp"
 #include "supervisor/journal/store.hpp"
 #include "supervisor/overview.hpp"
@@ -147,6 +148,7 @@ struct Supervisor::Parts {
                       .webhooks = [this] { return webhooks_ ? webhooks_->waiting() : 0; },
                       .log_lines_dropped = [this] { return log_.dropped(); },
                       .wanted = [this] { return std::pair(config_.workers, config_.spares); }}};
+  JobLog job_log_{log_, clock_, dispatcher_};  ///< between dispatcher and source
   std::unique_ptr<pool::Pool> pool_;
   std::unique_ptr<HttpClient> outgoing_;
   std::unique_ptr<Webhooks> webhooks_;
@@ -179,8 +181,8 @@ Supervisor::Parts::Parts(config::Config config, Reread reread, JobsFrom from, ob
       dispatcher_(settings::dispatcher(config_), clock_, *journal_, journal_->next_run(), [this] { return random(); }) {
   if (config_.durability == config::Durability::Memory) memory_lock_.emplace(config_.state_dir);
   dispatcher_.set_alarm([this] { rearm(); });
-  dispatcher_.set_log([this](const LogLine& line, const Job* job) {
-    if (!test_) log_.child(line, job);
+  dispatcher_.set_log([this](const LogLine& line, const Job* job, int attempt) {
+    if (!test_) log_.child(line, job, attempt);
   });
   dispatcher_.set_pool_health(
       [this](const std::string& reason, bool never_ready) { pool_health(reason, never_ready); });
@@ -222,10 +224,11 @@ void Supervisor::Parts::recover() {
 }
 
 void Supervisor::Parts::make_queue() {
-  queue_ = std::make_unique<EmbeddedQueue>(settings::queue(config_), clock_, dispatcher_, *journal_,
+  queue_ = std::make_unique<EmbeddedQueue>(settings::queue(config_), clock_, job_log_, *journal_,
                                            [this] { return health(); });
   queue_->set_alarm([this] { rearm(); });
-  dispatcher_.set_source(*queue_);
+  job_log_.set_source(*queue_);
+  dispatcher_.set_source(job_log_);
   auto webhooks = settings::webhooks(config_);
   outgoing_ = std::make_unique<HttpClient>(io_.get_executor(), static_cast<std::size_t>(webhooks.limits.at_once));
   webhooks_ =
@@ -238,7 +241,7 @@ void Supervisor::Parts::make_queue() {
 void Supervisor::Parts::make_platform(RunPodSettings settings) {
   for (const std::string& remark : settings.remarks) log_.warn(remark);
   platform_ = std::make_unique<RunPod>(io_.get_executor(), settings::runpod(config_, std::move(settings)), clock_,
-                                       dispatcher_, *journal_,
+                                       job_log_, *journal_,
                                        RunPod::Asks{.room = [this] { return dispatcher_.room(); },
                                                     .job_in_progress =
                                                         [this] {
@@ -247,7 +250,8 @@ void Supervisor::Parts::make_platform(RunPodSettings settings) {
                                                         },
                                                     .random = [this] { return random(); },
                                                     .notices = [this](const auto& told) { platform_notice(told); }});
-  dispatcher_.set_source(*platform_);
+  job_log_.set_source(*platform_);
+  dispatcher_.set_source(job_log_);
 }
 
 void Supervisor::Parts::start_source() {
@@ -376,10 +380,12 @@ void Supervisor::Parts::drain(std::string_view why) {
     dispatcher_.drain();
   std::size_t running = platform_ ? dispatcher_.open() : dispatcher_.unfinished();
   if (!test_)
-    log_.info(std::string(why) + ": " + std::to_string(running) + " running jobs" +
-              (platform_ && platform_->taking() ? ", and what the open request for jobs brings," : "") +
-              " may finish within " + std::to_string(config_.grace.count() / 1000) +
-              " s; another signal cuts that short");
+    log_.write(observe::Severity::Info,
+               std::string(why) + ": " + std::to_string(running) + " running jobs" +
+                   (platform_ && platform_->taking() ? ", and what the open request for jobs brings," : "") +
+                   " may finish within " + std::to_string(config_.grace.count() / 1000) +
+                   " s; another signal cuts that short",
+               {.kind = observe::Kind::Ending});
   // Not before: the next supervisor below the same init could not bind what a service manager holds.
   if (server_ && !settings::sockets_are_somebody_s()) service_.keep(server_->sockets(), settings::kKeptName);
   if (!test_) service_.stopping(config_.grace + config_.cancel_grace + 2 * config_.term_grace + kLastResults);
@@ -466,35 +472,45 @@ void Supervisor::Parts::reload() {
 }
 
 void Supervisor::Parts::apply(std::variant<config::Config, config::Exit> read) {
+  using observe::Severity;
+  constexpr observe::About kReload{.kind = observe::Kind::Reloaded};
+  auto refused = [&](const std::string& why) {
+    log_.write(Severity::Error, "the configuration stays as it was: " + why, kReload);
+  };
   if (auto* wrong = std::get_if<config::Exit>(&read))
-    return log_.error("the configuration stays as it was: " + wrong->text.substr(0, wrong->text.find('\n')) +
-                      "; a supervisor that starts anew, after a crash too, will refuse it and exit");
+    return refused(wrong->text.substr(0, wrong->text.find('\n')) +
+                   "; a supervisor that starts anew, after a crash too, will refuse it and exit");
   Reload plan = plan_reload(config_, std::get<config::Config>(read));
   try {
     if (server_) server_->reconfigure(settings::http(plan.config));
     if (metrics_server_) metrics_server_->reconfigure(settings::http(plan.config));
-  } catch (const std::system_error& refused) {
-    return log_.error(std::string("the configuration stays as it was: ") + refused.what());
+  } catch (const std::system_error& error) {
+    return refused(error.what());
   }
   config_ = std::move(plan.config);
   dispatcher_.set_options(settings::dispatcher(config_));
   log_.set_threshold(static_cast<observe::Severity>(config_.log_level));
   pool_->resize(config_.workers, config_.spares);
-  if (!plan.needs_restart.empty()) log_.warn("changed, but only a restart takes it up: " + plan.needs_restart);
-  log_.info("the configuration was read again" + (plan.changed.empty() ? "" : "; changed: " + plan.changed));
+  if (platform_) platform_->set_policy(settings::platform_policy(config_));
+  if (!plan.needs_restart.empty())
+    log_.write(Severity::Warn, "changed, but only a restart takes it up: " + plan.needs_restart, kReload);
+  log_.write(Severity::Info,
+             "the configuration was read again" + (plan.changed.empty() ? "" : "; changed: " + plan.changed), kReload);
 }
 
 // ---- what others report ----------------------------------------------------------------------------------------------
 
 void Supervisor::Parts::webhook_notice(const WebhookNotice& notice) {
   std::string host(notice.host), reason(notice.reason);
+  using observe::Severity;
   switch (notice.kind) {
+    const observe::About about{.job_id = notice.job_id, .kind = observe::Kind::Webhook};
     case WebhookNotice::Kind::Failing:
-      return log_.info("webhooks to " + host + " fail (" + reason + ") and are tried again");
-    case WebhookNotice::Kind::Working: return log_.info("webhooks to " + host + " are taken again");
+      return log_.write(Severity::Info, "webhooks to " + host + " fail (" + reason + ") and are tried again", about);
+    case WebhookNotice::Kind::Working:
+      return log_.write(Severity::Info, "webhooks to " + host + " are taken again", about);
     case WebhookNotice::Kind::GivenUp:
-      return log_.write(observe::Severity::Warn, "the webhook to " + host + " was not delivered: " + reason,
-                        notice.job_id);
+      return log_.write(Severity::Warn, "the webhook to " + host + " was not delivered: " + reason, about);
   }
 }
 
@@ -503,14 +519,15 @@ void Supervisor::Parts::platform_notice(const RunPodNotice& notice) {
   auto severity = notice.weight == Weight::Error     ? observe::Severity::Error
                   : notice.weight == Weight::Warning ? observe::Severity::Warn
                                                      : observe::Severity::Info;
-  log_.write(severity, notice.text, notice.job_id);
+  log_.write(severity, notice.text, {.job_id = notice.job_id, .kind = observe::Kind::Platform});
 }
 
 // ---- health --------------------------------------------------------------------------------------------------------
 
 void Supervisor::Parts::pool_health(const std::string& reason, bool never_ready) {
-  if (reason.empty()) return log_.info("children become ready again");
-  log_.error(reason);
+  constexpr observe::About kHealth{.kind = observe::Kind::Unhealthy};
+  if (reason.empty()) return log_.write(observe::Severity::Info, "children become ready again", kHealth);
+  log_.write(observe::Severity::Error, reason, kHealth);
   auto told = [this, never_ready] {
     if (never_ready) give_up(config::kNeverReady);
   };

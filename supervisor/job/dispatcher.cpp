@@ -555,7 +555,7 @@ void Dispatcher::handed_back(RunNumber run, std::uint32_t seq) {
 void Dispatcher::log(const LogLine& line) {
   Record* record = line.run ? find(line.run) : nullptr;
   if (record && record->source) record->source->log(record->job, line);
-  if (log_) log_(line, record ? &record->job : nullptr);
+  if (log_) log_(line, record ? &record->job : nullptr, record ? record->attempts : 0);
 }
 
 void Dispatcher::died(WorkerNumber worker, std::span<const Casualty> casualties) {

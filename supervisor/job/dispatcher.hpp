@@ -50,9 +50,9 @@ class Dispatcher final : public Intake, public WorkersListener {
 
   /// Before anything else: the children, who in turn are told of this listener.
   void set_workers(Workers& workers) { workers_ = &workers; }
-  /// The source new jobs belong to, and the listener of every log line (job is nullptr outside any).
+  /// The source new jobs belong to, and the listener of every log line, with its job and attempt (nullptr and 0 outside any).
   void set_source(Source& source) { source_ = &source; }
-  void set_log(std::function<void(const LogLine&, const Job*)> log) { log_ = std::move(log); }
+  void set_log(std::function<void(const LogLine&, const Job*, int attempt)> log) { log_ = std::move(log); }
   /// Before anything else, if anybody counts.
   void set_watcher(JobsWatcher& watcher) { watcher_ = &watcher; }
   /// From now on: what waits already stays, and a step of a ladder that was begun keeps its time.
@@ -160,7 +160,7 @@ class Dispatcher final : public Intake, public WorkersListener {
   std::function<double()> random_;
   Source* source_ = nullptr;
   JobsWatcher* watcher_ = nullptr;
-  std::function<void(const LogLine&, const Job*)> log_;
+  std::function<void(const LogLine&, const Job*, int)> log_;
   std::function<void()> alarm_;
   std::function<void(const std::string&, bool)> pool_health_;
 

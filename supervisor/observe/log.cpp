@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdio>
 #include <ctime>
+#include <iterator>
 #include <thread>
 #include <utility>
 
@@ -87,11 +88,20 @@ void append_platform_line(std::string& out, std::string_view level, std::string_
   out += '}';
 }
 
-void append_entry(std::string& out, Severity severity, std::string_view text, std::string_view kind) {
+/// By Kind, in its order.
+constexpr std::string_view kMessageIds[] = {
+    "6f0f4a7be4b24ac6a5c2a1f1c7e0d5b1", "0c1b62c5d9884c6f9a0e3f6fbb1a7a02", "b7d34e0c51c04f0fb9d0c1c84a3d9e13",
+    "2f9c8f5f7a3f4f7e8a36d2b5f0a4c724", "6de2190ebe4349e59afcff3b6ea63fd4", "576c41df706c4373b69552f58dd14416",
+    "a6d6a25ef6364835b0115dc3f757b993", "ec36f88d1a934c5c8c5497bd920168c5", "0d68cf6f30784815a320a8967f62301d",
+    "544f06f99e174d94a7a129740e336177", "968971bbbc8b459cbc7097cd8140079d", "2be4a094389a4eccbddaa65c3b13b59a",
+    "e48b83dd915f42e8a0b4b58c599f69e0", "39a22ed552be49ae941227ed93d57047"};
+static_assert(std::size(kMessageIds) == static_cast<std::size_t>(Kind::Unhealthy) + 1);
+
+void append_entry(std::string& out, Severity severity, std::string_view text, Kind kind) {
   constexpr std::string_view kPriorities[] = {"7", "7", "6", "4", "3"};  // syslog's: debug, info, warning, error
   append_journal_field(out, "MESSAGE", text.empty() ? std::string_view(" ") : text);
   append_journal_field(out, "PRIORITY", kPriorities[static_cast<int>(severity)]);
-  append_journal_field(out, "MESSAGE_ID", kind);
+  append_journal_field(out, "MESSAGE_ID", kMessageIds[static_cast<std::size_t>(kind)]);
   append_journal_field(out, "SYSLOG_IDENTIFIER", "bulkhead");
 }
 
@@ -118,60 +128,60 @@ void Log::flush() {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
-void Log::write(Severity severity, std::string_view text, std::string_view job_id, std::string_view worker_id) {
-  if (wants(severity)) emit(severity, text, job_id, worker_id, {}, {});
+void Log::write(Severity severity, std::string_view text, const About& about) {
+  if (wants(severity)) emit(severity, text, about, {});
 }
 
 void Log::raw(std::string_view line) {
   std::string out;
-  if (format_ == Format::Journal) append_entry(out, Severity::Info, line, kMessageOfState);
+  if (format_ == Format::Journal) append_entry(out, Severity::Info, line, Kind::State);
   logger_->log(spdlog::level::err, out.empty() ? line : std::string_view(out));
 }
 
-void Log::child(const LogLine& line, const Job* job) {
+void Log::child(const LogLine& line, const Job* job, int attempt) {
   bool has_level = line.stream == "log" || line.stream == "pool";  // what is merely printed has none
   auto severity = has_level ? static_cast<Severity>(line.level) : Severity::Info;
   if (!wants(severity)) return;
-  if (job)
-    emit(severity, line.text, job->id, line.worker_id, line.stream, job->traceparent);
-  else
-    emit(severity, line.text, {}, line.worker_id, line.stream, {});
+  emit(severity, line.text,
+       {.job_id = job ? std::string_view(job->id) : "",
+        .worker_id = line.worker_id,
+        .attempt = attempt,
+        .kind = line.stream == "pool" ? Kind::Pool : Kind::Handler},
+       line.stream);
 }
 
-void Log::emit(Severity severity, std::string_view text, std::string_view job_id, std::string_view worker_id,
-               std::string_view stream, std::string_view traceparent) {
+void Log::emit(Severity severity, std::string_view text, const About& about, std::string_view stream) {
   auto [level, name] = kLevels[static_cast<int>(severity)];
   std::string out;
   out.reserve(text.size() + 128);
   if (format_ == Format::Journal) {
-    append_entry(out, severity, text,
-                 stream.empty()     ? kMessageOfSupervisor
-                 : stream == "pool" ? kMessageOfPool
-                                    : kMessageOfHandler);
-    append_journal_field(out, "JOB_ID", job_id);
-    append_journal_field(out, "WORKER_ID", worker_id);
+    append_entry(out, severity, text, about.kind);
+    append_journal_field(out, "JOB_ID", about.job_id);
+    append_journal_field(out, "WORKER_ID", about.worker_id);
+    if (about.attempt > 0) append_journal_field(out, "ATTEMPT", std::to_string(about.attempt));
     append_journal_field(out, "STREAM", stream);
-    append_journal_field(out, "TRACEPARENT", traceparent);
+    append_journal_field(out, "TRACEPARENT", about.traceparent);
   } else if (format_ == Format::RunPod) {
-    append_platform_line(out, name, text, job_id);
+    append_platform_line(out, name, text, about.job_id);
   } else if (format_ == Format::Json) {
     out += "{\"time\":\"";
     append_time(out);
     out += '"';
     append_member(out, "level", name);
     append_member(out, "message", text.empty() ? std::string_view(" ") : text);
-    append_member(out, "job_id", job_id);
-    append_member(out, "worker_id", worker_id);
+    append_member(out, "job_id", about.job_id);
+    append_member(out, "worker_id", about.worker_id);
+    if (about.attempt > 0) out += ",\"attempt\":" + std::to_string(about.attempt);
     append_member(out, "stream", stream);
-    append_member(out, "traceparent", traceparent);
+    append_member(out, "traceparent", about.traceparent);
     out += '}';
   } else {
     append_time(out);
     (out += ' ') += name;
     out.append(name.size() < 5 ? 6 - name.size() : 1, ' ');
-    if (!worker_id.empty()) (out += worker_id) += ' ';
-    if (!job_id.empty()) (out += job_id) += ' ';
-    if (!traceparent.empty()) ((out += "trace=") += trace_id(traceparent)) += ' ';
+    if (!about.worker_id.empty()) (out += about.worker_id) += ' ';
+    if (!about.job_id.empty()) (out += about.job_id) += ' ';
+    if (!about.traceparent.empty()) ((out += "trace=") += trace_id(about.traceparent)) += ' ';
     if (!stream.empty() && stream != "log") (out += stream) += ": ";
     out += text;
   }

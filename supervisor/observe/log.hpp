@@ -28,6 +28,33 @@ enum class Format : std::uint8_t {
   RunPod,   ///< {"requestId", "message", "level"}, as the platform shows them by job
 };
 
+/// What a line tells of: its MESSAGE_ID in systemd's journal (docs/SYSTEMD.md has the table).
+enum class Kind : std::uint8_t {
+  Supervisor,  ///< its own, and none of the following
+  Pool,        ///< about a handler process
+  Handler,     ///< a handler's output or log
+  State,       ///< SIGUSR1's line of JSON
+  JobAccepted,
+  JobStarted,
+  JobRequeued,
+  JobEnded,
+  JobLost,  ///< it failed by its process's death or by its deadline
+  Webhook,
+  Platform,
+  Ending,
+  Reloaded,
+  Unhealthy,  ///< no handler becomes ready; and the end of that
+};
+
+/// What a line is about; what is empty is left out.
+struct About {
+  std::string_view job_id;
+  std::string_view worker_id;
+  std::string_view traceparent;
+  int attempt = 0;
+  Kind kind = Kind::Supervisor;
+};
+
 class Log {
  public:
   Log(Severity threshold, Format format);
@@ -41,10 +68,12 @@ class Log {
   void warn(std::string_view text) { write(Severity::Warn, text); }
   void error(std::string_view text) { write(Severity::Error, text); }
 
-  /// A line of the supervisor's about one job or child; empty ids are left out.
-  void write(Severity severity, std::string_view text, std::string_view job_id = {}, std::string_view worker_id = {});
-  /// A line of a handler's.
-  void child(const LogLine& line, const Job* job);
+  /// A line of the supervisor's.
+  void write(Severity severity, std::string_view text, const About& about = {});
+  /// A line of a handler's, in the attempt of that number; 0: outside any job.
+  void child(const LogLine& line, const Job* job, int attempt);
+  /// Of lines that tell of a job's ordinary course.
+  Severity severity_of_jobs() const { return format_ == Format::Journal ? Severity::Info : Severity::Debug; }
 
   void set_threshold(Severity threshold) { threshold_ = threshold; }
   /// A line as it is, whatever the threshold and the format: for what programs read.
@@ -56,8 +85,7 @@ class Log {
   void flush();
 
  private:
-  void emit(Severity severity, std::string_view text, std::string_view job_id, std::string_view worker_id,
-            std::string_view stream, std::string_view traceparent);
+  void emit(Severity severity, std::string_view text, const About& about, std::string_view stream);
 
   Severity threshold_;
   Format format_;

@@ -149,6 +149,23 @@ def test_a_crash_is_a_failed_job(machine):
     assert machine.show("MainPID") == main and machine.show("NRestarts") == "0"
 
 
+def test_each_handler_has_a_cgroup_of_its_own(machine):
+    """What it starts stays there, however it hides, and ends with it."""
+    pid = machine.do(do="pid")["output"]["pid"]
+    group = machine("cat", f"/proc/{pid}/cgroup").stdout
+    leaf = re.search(r"^0::(\S*/bulkhead\.service/bulkhead-[0-9a-f]{8}-w\d+\.\d+)$", group, re.M)
+    assert leaf, group
+    # Both handlers die, so that one of them is the strays'.
+    strays = machine.do(do="strays", count=2, hidden=1)["output"]["strays"]
+    for _ in range(20):
+        machine.do(do="abort")
+        if not any(machine("test", "-e", f"/proc/{stray}", check=False).returncode == 0 for stray in strays):
+            break
+    else:
+        raise AssertionError(f"{strays} live")
+    assert machine.show("ActiveState") == "active" and machine.do(do="ok", value=9)["output"] == 9
+
+
 def test_reload(machine):
     main = machine.show("MainPID")
     machine.write(machine.settings, 'command = ["/opt/crash_zoo"]\nworkers = 3\n')
@@ -225,8 +242,13 @@ def test_the_journal_has_fields(machine):
     def entries():
         text = machine("journalctl", "--no-pager", "-o", "json", f"JOB_ID={job}").stdout
         return [json.loads(line) for line in text.splitlines()]
-    until(entries, 60, "the job's lines")
-    assert all(entry["WORKER_ID"].startswith("w") and entry["STREAM"] and entry["MESSAGE_ID"] for entry in entries())
+    ended = "ec36f88d1a934c5c8c5497bd920168c5"  # as all of them in docs/SYSTEMD.md
+    until(lambda: any(entry["MESSAGE_ID"] == ended for entry in entries()), 60, "the job's whole life")
+    accepted, started, *rest = entries()
+    assert accepted["MESSAGE_ID"] == "6de2190ebe4349e59afcff3b6ea63fd4" and "WORKER_ID" not in accepted
+    assert started["MESSAGE_ID"] == "576c41df706c4373b69552f58dd14416"
+    assert any(entry.get("STREAM") == "stdout" for entry in rest)
+    assert all(entry["WORKER_ID"].startswith("w") and entry["ATTEMPT"] == "1" for entry in [started, *rest])
     machine("systemctl", "kill", "--kill-whom=main", "--signal=SIGUSR1", "bulkhead")
     until(lambda: '{"event":"state"' in machine.journal(), 60, "the state")
 

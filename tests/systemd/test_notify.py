@@ -1,6 +1,8 @@
 """What a service manager is told, by a socket that stands in for it."""
 
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -10,7 +12,7 @@ import time
 
 import pytest
 
-from endpoint import BULKHEAD, Endpoint, example, until
+from endpoint import BULKHEAD, SOURCE, Endpoint, UnixConnection, example, until
 
 ZOO = [example("crash_zoo")]
 
@@ -255,17 +257,19 @@ def test_another_s_watchdog_is_not_fed(tmp_path):
     assert manager.count("WATCHDOG") == 0
 
 
-def test_the_journal_s_entries(tmp_path):
-    """As they are sent: one field a line, several lines with their length before them."""
-    address = str(tmp_path / "journal")
-    journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    journal.bind(address)
-    journal.settimeout(60)
-    entries = []
+class Journal:
+    """Takes journald's place: entries as they are sent, one field a line, several lines with their length before them."""
 
-    def read_until(found):
-        while not any(found(entry) for entry in entries):
-            entry, text = {}, journal.recv(1 << 20)
+    def __init__(self, folder):
+        self.address = str(folder / "journal")
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.address)
+        self.socket.settimeout(60)
+        self.entries = []
+
+    def until(self, found):
+        while not any(found(entry) for entry in self.entries):
+            entry, text = {}, self.socket.recv(1 << 20)
             while text:
                 line, text = text.split(b"\n", 1)
                 name, equals, value = line.partition(b"=")
@@ -273,24 +277,78 @@ def test_the_journal_s_entries(tmp_path):
                     size = int.from_bytes(text[:8], "little")
                     value, text = text[8:8 + size], text[9 + size:]
                 entry[name.decode()] = value.decode()
-            entries.append(entry)
-        return next(entry for entry in entries if found(entry))
+            self.entries.append(entry)
+        return next(entry for entry in self.entries if found(entry))
 
-    door = tmp_path / "door"
-    argv = [BULKHEAD, "serve", "--listen", f"unix:{door}", "--state-dir", str(tmp_path / "state"), "--log-format", "journal",
-            "--init", "never", "--", *ZOO, "--setup", "exit3"]
-    process = subprocess.Popen(argv, env={**os.environ, "BULKHEAD_JOURNAL_SOCKET": address}, stderr=subprocess.DEVNULL)
-    try:
-        own = read_until(lambda entry: entry["MESSAGE"].startswith("listening on"))
-        assert own["PRIORITY"] == "6" and own["SYSLOG_IDENTIFIER"] == "bulkhead" and "WORKER_ID" not in own
-        pool = read_until(lambda entry: "set-up failed" in entry["MESSAGE"])
-        assert pool["PRIORITY"] == "4" and pool["WORKER_ID"].startswith("w0.") and "\n" in pool["MESSAGE"]
-        assert pool["MESSAGE_ID"] != own["MESSAGE_ID"]
-        assert process.wait(60) == 69
-    finally:
-        process.kill()
-        process.wait()
-        journal.close()
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+
+def test_the_journal_s_entries(tmp_path):
+    argv = [BULKHEAD, "serve", "--listen", f"unix:{tmp_path}/door", "--state-dir", str(tmp_path / "state"),
+            "--log-format", "journal", "--init", "never", "--", *ZOO, "--setup", "exit3"]
+    with Journal(tmp_path) as journal:
+        process = subprocess.Popen(argv, env={**os.environ, "BULKHEAD_JOURNAL_SOCKET": journal.address},
+                                   stderr=subprocess.DEVNULL)
+        try:
+            own = journal.until(lambda entry: entry["MESSAGE"].startswith("listening on"))
+            assert own["PRIORITY"] == "6" and own["SYSLOG_IDENTIFIER"] == "bulkhead" and "WORKER_ID" not in own
+            pool = journal.until(lambda entry: "set-up failed" in entry["MESSAGE"])
+            assert pool["PRIORITY"] == "4" and pool["WORKER_ID"].startswith("w0.") and "\n" in pool["MESSAGE"]
+            assert pool["MESSAGE_ID"] != own["MESSAGE_ID"]
+            assert process.wait(60) == 69
+        finally:
+            process.kill()
+            process.wait()
+
+
+def documented():
+    """The MESSAGE_IDs of docs/SYSTEMD.md: the line's text -> the id."""
+    text = (SOURCE / "docs" / "SYSTEMD.md").read_text()
+    return {what: number for number, what in re.findall(r"^\| `([0-9a-f]{32})` \| (.+) \|$", text, re.M)}
+
+
+def test_a_job_s_whole_life_is_in_the_journal(tmp_path):
+    """Each line about it has the job, the process and the attempt; each kind of line its MESSAGE_ID."""
+    with Journal(tmp_path) as journal:
+        env = {"BULKHEAD_JOURNAL_SOCKET": journal.address, "BULKHEAD_LISTEN": f"unix:{tmp_path}/door"}
+        argv = [BULKHEAD, "serve", "--state-dir", str(tmp_path / "state"), "--log-format", "journal", "--retries", "1",
+                "--init", "never", "--", *ZOO]
+        process = subprocess.Popen(argv, env={**os.environ, **env}, stderr=subprocess.DEVNULL)
+        try:
+            journal.until(lambda entry: entry["MESSAGE"].startswith("listening on"))
+            client = UnixConnection(f"{tmp_path}/door", 80, 60)
+            body = json.dumps({"input": {"do": "log", "text": "a line of it"}})
+            client.request("POST", "/run", body, {"Content-Type": "application/json"})
+            job = json.loads(client.getresponse().read())["id"]
+            body = json.dumps({"input": {"do": "segfault"}})
+            client.request("POST", "/run", body, {"Content-Type": "application/json"})
+            crashing = json.loads(client.getresponse().read())["id"]
+            ids = documented()
+
+            def of(job, kind, attempt=None):
+                return journal.until(lambda entry: entry.get("JOB_ID") == job and entry["MESSAGE_ID"] == ids[kind] and
+                                     (attempt is None or entry.get("ATTEMPT") == attempt))
+            assert "WORKER_ID" not in of(job, "a job was accepted")
+            for kind in ("a job was started", "a handler's output and log", "a job ended"):
+                assert of(job, kind, "1")["WORKER_ID"].startswith("w0."), kind
+            assert of(job, "a handler's output and log", "1")["MESSAGE"] == "a line of it"
+            assert of(crashing, "a job waits to be run again", "1")["WORKER_ID"].startswith("w0.")
+            of(crashing, "a job was started", "2")
+            lost = of(crashing, "a job failed by the death of its process, or by its deadline", "2")
+            assert lost["PRIORITY"] == "4" and "FAILED (WorkerCrash)" in lost["MESSAGE"]
+            process.send_signal(signal.SIGHUP)
+            journal.until(lambda entry: entry["MESSAGE_ID"] == ids["the configuration was read again, or was not"])
+            process.send_signal(signal.SIGTERM)
+            journal.until(lambda entry: entry["MESSAGE_ID"] == ids["the service was told to end"])
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+            process.wait()
+        assert {entry["MESSAGE_ID"] for entry in journal.entries} <= set(ids.values())
 
 
 def test_handlers_do_not_speak_for_the_service(tmp_path):
