@@ -1,7 +1,7 @@
 #include "supervisor/reload.hpp"
 
 #include <algorithm>
-#include <array>
+#include <iterator>
 #include <string_view>
 
 #include "supervisor/config/options.hpp"
@@ -9,33 +9,46 @@
 namespace bulkhead {
 namespace {
 
-constexpr std::array<std::string_view, 15> kTakenUp{
-    "workers",      "spares",          "retries",         "execution-timeout", "ttl",
-    "api-key-file", "api-keys",        "queue-max",       "max-run-body",      "max-runsync-body",
-    "max-header",   "max-connections", "request-timeout", "rate-limit",        "log-level"};
+template <auto... Members>
+void take(config::Config& to, const config::Config& from) {
+  ((to.*Members = from.*Members), ...);
+}
+
+using config::Config;
+
+struct TakenUp {
+  std::string_view name;
+  void (*take)(Config& to, const Config& from);
+};
+
+// Not the graces: the init above was told at its start how long an ending may take, and holds to that.
+constexpr TakenUp kTakenUp[] = {
+    {"workers", take<&Config::workers>},
+    {"spares", take<&Config::spares>},
+    {"retries", take<&Config::retries>},
+    {"execution-timeout", take<&Config::execution_timeout, &Config::execution_timeout_given>},
+    {"ttl", take<&Config::ttl>},
+    {"api-key-file", take<&Config::api_keys>},
+    {"api-keys", take<&Config::api_keys>},
+    {"queue-max", take<&Config::queue_max>},
+    {"max-run-body", take<&Config::max_run_body>},
+    {"max-runsync-body", take<&Config::max_runsync_body>},
+    {"max-header", take<&Config::max_header>},
+    {"max-connections", take<&Config::max_connections>},
+    {"request-timeout", take<&Config::request_timeout>},
+    {"rate-limit", take<&Config::rate_limits>},
+    {"log-level", take<&Config::log_level>}};
 
 }  // namespace
 
-Reload plan_reload(const config::Config& now, const config::Config& next) {
+Reload plan_reload(const Config& now, const Config& next) {
   Reload plan{.config = now};
-  config::Config& config = plan.config;
-  config.workers = next.workers;
-  config.spares = next.spares;
-  config.retries = next.retries;
-  config.execution_timeout = next.execution_timeout;
-  config.ttl = next.ttl;
-  config.api_keys = next.api_keys;
-  config.queue_max = next.queue_max;
-  config.max_run_body = next.max_run_body;
-  config.max_runsync_body = next.max_runsync_body;
-  config.max_header = next.max_header;
-  config.max_connections = next.max_connections;
-  config.request_timeout = next.request_timeout;
-  config.rate_limits = next.rate_limits;
-  config.log_level = next.log_level;
+  for (const TakenUp& option : kTakenUp) option.take(plan.config, next);
   for (const config::Option& option : config::options()) {
-    if (option.show(now) == option.show(next)) continue;
-    bool taken_up = std::find(kTakenUp.begin(), kTakenUp.end(), option.name) != kTakenUp.end();
+    const bool elsewhere = now.subcommand == config::Subcommand::Run ? option.serve_only : option.run_only;
+    if (elsewhere || option.show(now) == option.show(next)) continue;
+    const bool taken_up = std::any_of(std::begin(kTakenUp), std::end(kTakenUp),
+                                      [&](const TakenUp& taken) { return taken.name == option.name; });
     std::string& names = taken_up ? plan.changed : plan.needs_restart;
     names.append(names.empty() ? "" : ", ").append(option.name);
   }

@@ -14,8 +14,8 @@ struct Reload {
   std::string needs_restart;  ///< names of those that differ and are not
 };
 
-/// Taken up: the number of children, the limits, keys and defaults of the endpoint, and the log's level. Of keys only the
-/// names are compared; they are always taken up.
+/// Taken up: the number of children, the limits and keys of the endpoint, what jobs get that ask for nothing else, and the
+/// log's level. Of keys only the names are compared; they are always taken up.
 Reload plan_reload(const config::Config& now, const config::Config& next);
 
 }  // namespace bulkhead

@@ -111,17 +111,22 @@ WebhookOptions webhooks(const config::Config& config) {
   return options;
 }
 
+Policy platform_policy(const config::Config& config) {
+  Policy policy = default_policy(config);
+  // The platform ends what runs or waits for too long, and knows the endpoint's limits, which a worker is not told.
+  constexpr milliseconds kWeek{7 * 86'400'000LL};
+  if (!config.execution_timeout_given) policy.execution_timeout = kWeek;
+  policy.ttl = kWeek;
+  return policy;
+}
+
 RunPodOptions runpod(const config::Config& config, RunPodSettings platform) {
   RunPodOptions options;
   options.platform = std::move(platform);
   options.platform.prefetch = config.prefetch;
   options.platform.stop_pod = config.runpod_stop_pod;
   options.version = config::version();
-  options.policy = default_policy(config);
-  // The platform ends what runs or waits for too long, and knows the endpoint's limits, which a worker is not told.
-  constexpr milliseconds kWeek{7 * 86'400'000LL};
-  if (!config.execution_timeout_given) options.policy.execution_timeout = kWeek;
-  options.policy.ttl = kWeek;
+  options.policy = platform_policy(config);
   options.refused_dir = std::filesystem::path(config.state_dir) / "refused";
   options.check_json = fault_of_json;
   return options;
@@ -166,15 +171,15 @@ pool::Options pool(const config::Config& config, RunNumber first_run) {
     options.environment_removed.emplace_back(secret);
   options.gpus = gpus(config.gpus);
   options.preload = config.preload;
+  options.guards = {.memory_max = config.worker_memory_max,
+                    .pids_max = config.worker_pids_max,
+                    .cpu_weight = config.worker_cpu_weight};
+  options.init = init_above();
   options.workers = config.workers;
   options.spares = config.spares;
   options.setup_timeout = config.setup_timeout;
   options.max_jobs_per_worker = config.max_jobs_per_worker;
   options.dispatch_window = config.dispatch_window;
-  options.guards = {.memory_max = config.worker_memory_max,
-                    .pids_max = config.worker_pids_max,
-                    .cpu_weight = config.worker_cpu_weight};
-  options.init = init_above();
   options.limits.max_body = static_cast<std::uint64_t>(config.max_result);
   options.limits.max_chunk = static_cast<std::uint64_t>(config.max_chunk);
   options.check_json = fault_of_json;

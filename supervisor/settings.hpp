@@ -17,6 +17,8 @@ journal::Options journal(const config::Config& config);
 DispatcherOptions dispatcher(const config::Config& config);
 EmbeddedQueueOptions queue(const config::Config& config);
 WebhookOptions webhooks(const config::Config& config);
+/// Of a platform's jobs that bring none.
+Policy platform_policy(const config::Config& config);
 RunPodOptions runpod(const config::Config& config, RunPodSettings platform);
 http::Options http(const config::Config& config);
 /// A name for a worker whom nobody gave one: random, in the form of a UUID.

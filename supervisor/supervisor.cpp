@@ -365,6 +365,7 @@ void Supervisor::Parts::stop_with_stacks() {
   bool stopping = std::exchange(phase_, Ending::Closing) == Ending::Closing;
   exit_code_ = 128 + SIGQUIT;
   ending_.cancel();
+  if (platform_) platform_->drain();
   dispatcher_.drain();
   pool_->dump();
   if (!stopping) pool_->stop(milliseconds(0), [this] { close(); });
@@ -501,10 +502,10 @@ void Supervisor::Parts::apply(std::variant<config::Config, config::Exit> read) {
 // ---- what others report ----------------------------------------------------------------------------------------------
 
 void Supervisor::Parts::webhook_notice(const WebhookNotice& notice) {
-  std::string host(notice.host), reason(notice.reason);
   using observe::Severity;
+  std::string host(notice.host), reason(notice.reason);
+  const observe::About about{.job_id = notice.job_id, .kind = observe::Kind::Webhook};
   switch (notice.kind) {
-    const observe::About about{.job_id = notice.job_id, .kind = observe::Kind::Webhook};
     case WebhookNotice::Kind::Failing:
       return log_.write(Severity::Info, "webhooks to " + host + " fail (" + reason + ") and are tried again", about);
     case WebhookNotice::Kind::Working:

@@ -145,6 +145,7 @@ void Log::child(const LogLine& line, const Job* job, int attempt) {
   emit(severity, line.text,
        {.job_id = job ? std::string_view(job->id) : "",
         .worker_id = line.worker_id,
+        .traceparent = job ? std::string_view(job->traceparent) : "",
         .attempt = attempt,
         .kind = line.stream == "pool" ? Kind::Pool : Kind::Handler},
        line.stream);

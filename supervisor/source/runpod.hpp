@@ -53,6 +53,8 @@ class RunPod final : public Source {
   /// Pings from now on; takes when there is room.
   void start();
 
+  /// Of jobs that are taken from now on and bring none.
+  void set_policy(const Policy& policy) { options_.policy = policy; }
   /// No further takes. What an open one delivers is still run.
   void drain() { takes_.drain(); }
   bool taking() const { return takes_.open() > 0; }

@@ -4,6 +4,7 @@
 
 #include "supervisor/source/runpod_jobs.hpp"
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <utility>
 
@@ -40,8 +41,8 @@ std::optional<milliseconds> timeout_of(std::string_view policy) {
   if (given == nullptr || !given->is_number()) return {};
   auto time = given->to_number<double>();
   constexpr double kWeek = 7 * 86'400'000.0;
-  if (!(time >= 1 && time <= kWeek)) return {};
-  return milliseconds(static_cast<std::int64_t>(time));
+  if (!(time >= 1)) return {};
+  return milliseconds(static_cast<std::int64_t>(std::min(time, kWeek)));
 }
 
 TakenJob read_job(std::string_view object, const Payload& body) {

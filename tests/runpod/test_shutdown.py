@@ -147,3 +147,30 @@ def test_without_a_journal_on_disk_too(tmp_path):
         with Worker(platform, ZOO, "--durability", "memory", state=tmp_path / "state") as worker:
             assert platform.wait_done("a") == [{"output": 7}]
             assert worker.stop() == 0
+
+
+def test_quit_takes_nothing_more(tmp_path):
+    with Platform(hold=0.2) as platform:
+        platform.add(zoo("a", do="ignore_term"))
+        with Worker(platform, ZOO, "--workers", "2", state=tmp_path / "state") as worker:
+            running(platform, "a")
+            worker.process.send_signal(signal.SIGQUIT)
+            worker.wait_line("told to stop at once")
+            takes = len(platform.of("take"))
+            assert worker.wait() == 128 + signal.SIGQUIT
+            # One may have been on its way.
+            assert len(platform.of("take")) <= takes + 1
+
+
+def test_hup_is_taken_up_for_jobs_to_come(tmp_path, platform):
+    settings = tmp_path / "bulkhead.toml"
+    settings.write_text('execution-timeout = "1h"\n')
+    with Worker(platform, ZOO, "--config", str(settings), "--cancel-grace", "200ms", "--term-grace", "200ms",
+                state=tmp_path / "state") as worker:
+        worker.wait_line("taking jobs from")
+        settings.write_text('execution-timeout = "2s"\nttl = "1h"\ngrace = "1s"\n')
+        worker.process.send_signal(signal.SIGHUP)
+        worker.wait_line("only a restart takes it up: grace$|only a restart takes it up: grace[^,]")
+        worker.wait_line(r"read again; changed: execution-timeout\b(?!,)")
+        platform.add(zoo("a", do="hang"))
+        assert "executionTimeout exceeded" in json.dumps(platform.wait_done("a"))

@@ -149,6 +149,8 @@ TEST(RunPodJobs, WhatIsNoJobIsToldApartFromNothing) {
   EXPECT_EQ(taken(R"([{"input":1},{"id":null,"input":1},{"id":{},"input":1},3])").nameless, 4);
   auto odd = taken(R"({"id":"a","input":1,"policy":{"executionTimeout":-5}})");
   EXPECT_FALSE(odd.jobs[0].execution_timeout);
+  auto long_one = taken(R"({"id":"a","input":1,"policy":{"executionTimeout":1e15}})");
+  EXPECT_EQ(long_one.jobs[0].execution_timeout, milliseconds(7 * 86'400'000LL)) << "as long as there is";
 }
 
 TEST(RunPodJobs, StopsAreReadLeniently) {
