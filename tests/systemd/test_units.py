@@ -44,6 +44,14 @@ def test_verify_would_notice(units):
 
 
 @pytest.mark.parametrize("name", ["bulkhead.service", "bulkhead@.service"])
+def test_a_reload_is_one_signal(units, name):
+    """systemd sends it by itself for notify-reload: a command beside it would make it two."""
+    text = (units / name).read_text()
+    assert ("Type=notify-reload" in text) != bool(re.search(r"^ExecReload=", text, re.M))
+    assert re.search(r"^Delegate=yes$", text, re.M)
+
+
+@pytest.mark.parametrize("name", ["bulkhead.service", "bulkhead@.service"])
 def test_the_score_is_low(units, name):
     run = analyze("security", "--offline=true", f"--threshold={int(THRESHOLD * 10)}", units / name)
     found = re.search(r"exposure level for \S+: ([0-9.]+)", run.stdout)
