@@ -14,7 +14,8 @@ constexpr std::string_view kProgram =
 Usage:
   bulkhead run   [options] -- COMMAND…     a worker of a RunPod endpoint; or the handler once, on its test input
   bulkhead serve [options] -- COMMAND…     an endpoint: take jobs over HTTP, keep them, run them
-  bulkhead check [options] [-- COMMAND…]   print every setting in force and where it comes from
+  bulkhead check [run|serve] [options] [-- COMMAND…]
+                                           print every setting in force and where it comes from
   bulkhead submit [options] JSON           send a job to an endpoint; --wait for its output
   bulkhead status|cancel [options] ID      what became of a job; end it
   bulkhead health [options]                whether an endpoint is ready, and its counts
@@ -34,7 +35,8 @@ and health have a help of their own, and exit codes of their own.
 
 constexpr std::string_view kExitCodes = R"(Exit codes:
   0   done                               69  no handler process ever became ready
-  1   run: the job failed                71  the machine refused (address or directory in use, …)
+  1   run: the job failed                71  the machine refused (address or directory in use, too little memory or disk
+                                             for a platform's jobs, …)
   2   wrong usage                        78  wrong configuration (settings file or environment)
                                        128+N  ended by signal N
 )";
@@ -42,7 +44,7 @@ constexpr std::string_view kExitCodes = R"(Exit codes:
 constexpr std::string_view kSignals = R"(Signals:
   TERM, INT  take no more jobs, let running ones finish within --grace, end; a second one cuts the grace short
   QUIT       stop at once, with the stacks of everything in the log
-  HUP        read the configuration again: numbers of processes, limits, keys, log level
+  HUP        read the configuration again: numbers of processes, limits, keys, log level (not on a test input)
   USR1       write the state to standard error, as one line of JSON
 
 )";
@@ -50,7 +52,7 @@ constexpr std::string_view kSignals = R"(Signals:
 constexpr std::string_view kSettings =
     R"(Every option is also an environment variable (--setup-timeout is BULKHEAD_SETUP_TIMEOUT; lists take commas) and a key
 of the settings file (setup-timeout = "5m"; there, command = ["./handler"] may replace COMMAND).
-A flag wins over the environment, the environment over the file. `bulkhead check` shows the result.
+A flag wins over the environment, the environment over the file. `bulkhead check serve` and `check run` show the result.
 )";
 
 constexpr std::string_view kServeExamples = R"(Examples:
@@ -72,6 +74,7 @@ constexpr std::string_view kRunExamples = R"(Examples:
 
 constexpr std::string_view kCheckExamples = R"(Examples:
   bulkhead check
+  bulkhead check run                                            on RunPod: with what its environment says
   bulkhead check --config bulkhead.toml --workers 4 -- ./handler
 
 )";
@@ -115,6 +118,7 @@ std::string option_lines(Subcommand subcommand) {
     }
     std::string value = option.show(defaults);
     std::string help(option.help);
+    if (option.name == "execution-timeout" && subcommand == Subcommand::Run) value += "; on RunPod: the job's own";
     if (option.name == "state-dir") value = "$STATE_DIRECTORY or ~/.local/state/bulkhead";
     if (!value.empty()) help += " [" + value + "]";
     add_line(text, "--" + std::string(option.name) + (option.flag ? "" : " ") + std::string(option.value), help);
@@ -133,9 +137,9 @@ std::string subcommand_help(Subcommand subcommand, bool check) {
   std::string text;
   if (check) {
     text =
-        "Usage: bulkhead check [options] [-- COMMAND…]\n\n"
-        "Prints every setting `bulkhead serve` would use with the same options, environment and file, and where each\n"
-        "comes from. Starts nothing.\n";
+        "Usage: bulkhead check [run|serve] [options] [-- COMMAND…]\n\n"
+        "Prints every setting that `bulkhead run` or `bulkhead serve` (which it is without a word) would use with the\n"
+        "same options, environment and file, and where each comes from. Starts nothing.\n";
   } else if (subcommand == Subcommand::Serve) {
     text =
         "Usage: bulkhead serve [options] -- COMMAND…\n\n"
@@ -154,7 +158,7 @@ std::string subcommand_help(Subcommand subcommand, bool check) {
   text += kSettings;
   text += "\n";
   text += check ? kCheckExamples : subcommand == Subcommand::Serve ? kServeExamples : kRunExamples;
-  if (!check && subcommand == Subcommand::Serve) text += kSignals;
+  if (!check) text += kSignals;
   text += kExitCodes;
   return text;
 }

@@ -29,19 +29,30 @@ struct Given {
 struct CommandLine {
   Subcommand subcommand = Subcommand::Serve;
   bool check = false;
+  bool of_both = false;  ///< check: of run and of serve
   std::map<std::string, Texts, std::less<>> flags;
   Texts command;
 };
 
+std::string verb_of(const CommandLine& line) {
+  return line.check ? "check" : line.subcommand == Subcommand::Run ? "run" : "serve";
+}
+
 Exit usage(std::string problem, const CommandLine& line) {
-  std::string name = line.check ? "check" : line.subcommand == Subcommand::Run ? "run" : "serve";
+  std::string name = verb_of(line);
   return {kUsage, "bulkhead: " + problem + "\nTry `bulkhead " + name + " --help`.\n"};
+}
+
+/// An option of the other subcommand.
+bool is_elsewhere(const Option& option, const CommandLine& line) {
+  if (line.of_both) return false;
+  return line.subcommand == Subcommand::Run ? option.serve_only : option.run_only;
 }
 
 std::vector<std::string_view> flag_names(const CommandLine& line) {
   std::vector<std::string_view> names{"config", "help"};
   for (const Option& option : options()) {
-    bool elsewhere = line.subcommand == Subcommand::Run ? option.serve_only : option.run_only && !line.check;
+    bool elsewhere = is_elsewhere(option, line);
     bool hidden = option.secret || elsewhere;
     if (!hidden) names.push_back(option.name);
   }
@@ -50,7 +61,7 @@ std::vector<std::string_view> flag_names(const CommandLine& line) {
 
 /// What the command line has that no option takes.
 Exit explain_extra(const std::string& extra, const CommandLine& line) {
-  std::string name = line.check ? "check" : line.subcommand == Subcommand::Run ? "run" : "serve";
+  std::string name = verb_of(line);
   if (!extra.starts_with('-')) {
     return usage("what is " + extra + "? The handler's command stands behind two dashes: bulkhead " + name +
                      " [options] -- " + extra,
@@ -103,8 +114,18 @@ std::variant<CommandLine, Exit> read_command_line(int argc, const char* const* a
                     "? Say run, serve, check, submit, status, cancel, health or init first.\nTry `bulkhead --help`.\n"};
   }
 
+  // `check run …`, `check serve …`: what that would use; `check …`: the latter, and what only run has.
+  const char* const* begin = argv + 2;
+  line.of_both = line.check;
+  if (line.check && begin != argv + argc &&
+      (*begin == std::string_view("run") || *begin == std::string_view("serve"))) {
+    if (*begin == std::string_view("run")) line.subcommand = Subcommand::Run;
+    line.of_both = false;
+    ++begin;
+  }
+
   // The handler's own arguments are nobody's business: CLI11 never sees what stands behind the first "--".
-  const char* const* dashes = std::find(argv + 2, argv + argc, std::string_view("--"));
+  const char* const* dashes = std::find(begin, argv + argc, std::string_view("--"));
   if (dashes != argv + argc) line.command.assign(dashes + 1, argv + argc);
 
   CLI::App app;
@@ -125,8 +146,8 @@ std::variant<CommandLine, Exit> read_command_line(int argc, const char* const* a
         ->allow_extra_args(false)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   }
-  Texts reversed(argv + 2, dashes);
-  if (verb == "run" && !line.command.empty()) {
+  Texts reversed(begin, dashes);
+  if (line.subcommand == Subcommand::Run && !line.command.empty()) {
     const Texts test = take_test_flags(reversed);
     line.command.insert(line.command.end(), test.begin(), test.end());
   }
@@ -256,13 +277,19 @@ std::optional<Given> inherited_sockets(const Environment& environment) {
   return given;
 }
 
+/// `run` takes jobs from RunPod's platform.
+bool on_platform(const Environment& environment) {
+  auto found = environment.find("RUNPOD_WEBHOOK_GET_JOB");
+  return found != environment.end() && !found->second.empty();
+}
+
 /// What RunPod's platform says to its workers by their environment, where `run` is one.
 std::optional<Given> platform_default(std::string_view option, const Environment& environment) {
   auto get = [&](std::string_view name) -> std::string {
     auto found = environment.find(name);
     return found == environment.end() ? std::string() : found->second;
   };
-  if (get("RUNPOD_WEBHOOK_GET_JOB").empty()) return {};
+  if (!on_platform(environment)) return {};
   if (option == "setup-timeout") {
     std::string seconds = get("RUNPOD_INIT_TIMEOUT");
     auto value = parse_integer(seconds);
@@ -395,8 +422,11 @@ std::variant<Config, Exit> parse(int argc, const char* const* argv, const Enviro
         return Exit{given->error_code, "bulkhead: " + text + "\n"};
       }
     }
-    if (option.secret && !given) continue;
-    rows.push_back({std::string(option.name), option.show(config), given ? given->origin : "default"});
+    if ((option.secret && !given) || is_elsewhere(option, line)) continue;
+    std::string shown = option.show(config);
+    if (!given && line.subcommand == Subcommand::Run && option.name == "execution-timeout" && on_platform(environment))
+      shown = "the job's own";
+    rows.push_back({std::string(option.name), std::move(shown), given ? given->origin : "default"});
   }
 
   config.command = line.command.empty() ? file.command : line.command;

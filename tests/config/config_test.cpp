@@ -254,6 +254,8 @@ TEST(Config, HelpAndVersionAreAnswers) {
     EXPECT_NE(exit.text.find("Exit codes:"), std::string::npos);
   }
   EXPECT_EQ(refused({"run", "--help"}).text.find("--listen"), std::string::npos);
+  EXPECT_NE(refused({"run", "--help"}).text.find("Signals:"), std::string::npos);
+  EXPECT_NE(refused({"run", "--help"}).text.find("[10m; on RunPod: the job's own]"), std::string::npos);
   EXPECT_EQ(refused({}).code, kUsage);
 }
 
@@ -400,11 +402,11 @@ max-jobs-per-worker  0                             default
 gpus                 0,1                           --gpus
 preload                                            default
 worker-env                                         default
-retries              0                             default
-execution-timeout    10m                           default
 worker-memory-max    0B                            default
 worker-pids-max      0                             default
 worker-cpu-weight    0                             default
+retries              0                             default
+execution-timeout    10m                           default
 ttl                  1d                            default
 cancel-grace         5s                            default
 term-grace           5s                            default
@@ -440,8 +442,6 @@ note: BULKHEAD_TYPO is set, and no option reads it
 )");
 }
 
-TEST(Config, EveryOptionsDefaultIsAValueItTakes) {
-  Config config;
 TEST(Config, CheckShowsWhatRunWouldUseToo) {
   Environment platform{{"RUNPOD_WEBHOOK_GET_JOB", "http://x/job-take/$ID?a"}, {"RUNPOD_INIT_TIMEOUT", "90"}};
   std::string text = refused({"check", "run", "--prefetch", "2", "--", "x"}, platform).text;
@@ -466,6 +466,8 @@ TEST(Config, GuardsOfHandlerProcesses) {
       << exit.text;
 }
 
+TEST(Config, EveryOptionsDefaultIsAValueItTakes) {
+  Config config;
   for (const Option& option : options()) {
     std::string shown = option.show(config);
     if (shown.empty()) continue;
