@@ -5,7 +5,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from inits import OURS, PROBE, children_of, facts_of
+from inits import BULKHEAD, NAMESPACE, OURS, PROBE, Run, children_of, facts_of
 from signal import (SIGABRT, SIGBUS, SIGCHLD, SIGCONT, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGSEGV,
                     SIGSTOP, SIGSYS, SIGTERM, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2)
 
@@ -28,12 +28,22 @@ def case(only=None, inits=None, chance=False):
 # ---- exit ----------------------------------------------------------------------------------------------------------
 
 
+def all_codes(start, success=()):
+    """All 256, one init after the other."""
+    # Whoever is not root may make namespaces in a user namespace, if at all.
+    above = ["unshare", "--map-root-user"] if start.pid1 and "--map-root-user" in NAMESPACE else []
+    zeros = "".join(f",{code}," for code in success)
+    command = [*start.init.argv(start.pid1, success=success), "--"]
+    with start.bare([*above, PROBE, "codes", "pid1" if start.pid1 else "plain", zeros, *command]) as run:
+        code = run.process.wait(10 * run.init.patience)
+        run.read_out()
+        assert code == 0 and run.lines[-1] == "256 codes, 0 wrong", run.lines
+
+
 @case()
 def exit_codes(start, tmp):
     """Exit codes pass through"""
-    for code in (0, 1, 2, 42, 63, 64, 125, 126, 127, 128, 129, 200, 254, 255):
-        with start([PROBE, "exit", str(code)]) as run:
-            assert run.code() == code
+    all_codes(start)
 
 
 @case()
@@ -47,9 +57,7 @@ def death_by_signal(start, tmp):
 @case(inits=["bulkhead", "tini"])
 def remapped_codes(start, tmp):
     """Codes told to mean success become 0, others stay (`-e`)"""
-    for code, expected in ((3, 0), (143, 0), (255, 0), (4, 4)):
-        with start([PROBE, "exit", str(code)], success=(3, 143, 255)) as run:
-            assert run.code() == expected
+    all_codes(start, success=(3, 143, 255))
     with start([PROBE, "exit", "77"], success=range(256)) as run:
         assert run.code() == 0
 
@@ -263,6 +271,15 @@ def inherited_signals(start, tmp):
             assert mask == inherited[name], f"{name} {mask:016x}, not {inherited[name]:016x}"
 
 
+@case(inits=["bulkhead"])
+def sigpipe_of_handlers(start, tmp):
+    """Under `serve`, handlers have SIGPIPE at its default, though systemd starts services with it ignored"""
+    command = [BULKHEAD, "serve", "--listen", f"unix:{tmp}/door", "--state-dir", str(tmp / "state"), "--", PROBE, "facts"]
+    with Run(start.init, start.pid1, command, bare=True, before=["ignore", int(SIGPIPE)]) as run:
+        run.error(r"SigIgn:\s+0{16}$")
+        run.error(r"SigBlk:\s+0{16}$")
+
+
 @case()
 def interruptions(start, tmp):
     """A thousand signals and stops, and the command is still waited for"""
@@ -436,6 +453,17 @@ def abort_between_lives(start, tmp):
         run.until(lambda: not children_of(pid), "a pause")
         run.signal(SIGABRT, pid)
         assert run.code() in (128 + SIGKILL, 128 + SIGABRT)
+
+
+@case(only="subreaper")
+def no_group_but_its_own(start, tmp):
+    """No process to be had for the command: it ends, and signals no group (that of 0 is its own, that of 1 everybody)"""
+    beside = ["sh", "-c", '"$@"; echo ended with $?', "sh"]  # in the init's group, and above it
+    argv = [PROBE, "setup", "nofork", "--", *start.init.argv(False), "--", "true"]
+    with start.bare([*beside, *argv]) as run:
+        code = int(run.line(r"ended with (\d+)").group(1))
+        assert code not in (0, 98)
+        assert run.code() == 0
 
 
 @case(only="subreaper")

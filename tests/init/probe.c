@@ -1,6 +1,7 @@
 // What the tests of init run below it: one program, told by its first argument what to be.
 //
-//   setup [ignore SIG|block SIG|close FD|stdin PATH|raise SIG|nosubreaper|nopidfd]… -- COMMAND…    changes what COMMAND inherits
+//   setup [ignore SIG|block SIG|close FD|stdin PATH|raise SIG|nosubreaper|nopidfd|nofork]… -- COMMAND…    changes what COMMAND inherits
+//   codes pid1|plain LIST INIT…        for each N from 0 to 255: INIT… probe exit N gives N, or 0 where ",N," is in LIST
 //   exit CODE          die SIG           facts              watch
 //   orphans N          burst N           flood N            zombie             leader
 //   leader_ignores     as leader, whose first thread has ended, and deaf to SIGTERM
@@ -17,11 +18,13 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -54,6 +57,29 @@ static int next(void) {
   }
 }
 
+static void install(struct sock_filter* code, size_t count) {
+  struct sock_fprog program = {(unsigned short)count, code};
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+    exit(98);
+}
+
+// The kernel then has no process to give, as when there are too many.
+static void refuse_fork(void) {
+  struct sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 3, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 2, 0),
+#ifdef SYS_vfork
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_vfork, 1, 0),
+#else
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 1, 0),
+#endif
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAGAIN),
+  };
+  install(code, sizeof code / sizeof *code);
+}
+
 // The kernel then says EPERM to a process that wants to be a subreaper.
 static void refuse_subreaper(void) {
   struct sock_filter code[] = {
@@ -64,9 +90,7 @@ static void refuse_subreaper(void) {
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   };
-  struct sock_fprog program = {sizeof code / sizeof *code, code};
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-    exit(98);
+  install(code, sizeof code / sizeof *code);
 }
 
 // As container engines do whose filter is older than the call.
@@ -77,9 +101,7 @@ static void refuse_pidfd(void) {
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   };
-  struct sock_fprog program = {sizeof code / sizeof *code, code};
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-    exit(98);
+  install(code, sizeof code / sizeof *code);
 }
 
 // It waits for whoever unblocks it or takes it: exec does not drop it.
@@ -102,6 +124,10 @@ static int setup(char** argument) {
     }
     if (strcmp(word, "nopidfd") == 0) {
       refuse_pidfd();
+      continue;
+    }
+    if (strcmp(word, "nofork") == 0) {
+      refuse_fork();
       continue;
     }
     const char* value = *++argument;
@@ -299,10 +325,43 @@ static int family(void) {
   }
 }
 
+// One init for each exit code there is, each as the first process of a namespace of its own if it is to be PID 1.
+static int codes(int pid1, const char* zeros, char** init) {
+  char* words[64];
+  char code[8], mark[16];
+  int count = 0, wrong = 0;
+  for (; init[count] && count < 60; ++count) words[count] = init[count];
+  char self[] = "/proc/self/exe", path[512] = "", deed[] = "exit";
+  if (readlink(self, path, sizeof path - 1) < 0) return 95;
+  words[count++] = path, words[count++] = deed, words[count++] = code, words[count] = NULL;
+  for (int n = 0; n < 256; ++n) {
+    snprintf(code, sizeof code, "%d", n);
+    snprintf(mark, sizeof mark, ",%d,", n);
+    long child = syscall(SYS_clone, SIGCHLD | (pid1 ? CLONE_NEWPID | CLONE_NEWNS : 0), 0, 0, 0, 0);
+    if (child < 0) return 94;
+    if (child == 0) {
+      if (pid1 &&
+          (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 || mount("proc", "/proc", "proc", 0, NULL) != 0))
+        _exit(93);
+      execvp(words[0], words);
+      _exit(92);
+    }
+    int status = 0, expected = strstr(zeros, mark) ? 0 : n;
+    if (waitpid((pid_t)child, &status, 0) != child) return 91;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == expected) continue;
+    say("%d became %s %d", n, WIFEXITED(status) ? "code" : "signal",
+        WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+    ++wrong;
+  }
+  say("256 codes, %d wrong", wrong);
+  return wrong != 0;
+}
+
 int main(int argc, char** argv) {
   const char* what = argc > 1 ? argv[1] : "";
   if (strcmp(what, "setup") == 0) return setup(argv + 2);
   if (strcmp(what, "exit") == 0) return atoi(argv[2]);
+  if (strcmp(what, "codes") == 0) return codes(strcmp(argv[2], "pid1") == 0, argv[3], argv + 4);
   if (strcmp(what, "die") == 0) return die(atoi(argv[2]));
   if (strcmp(what, "facts") == 0) return facts();
   if (strcmp(what, "watch") == 0) watch();
