@@ -447,7 +447,7 @@ TEST(Config, CheckShowsWhatRunWouldUseToo) {
   std::string text = refused({"check", "run", "--prefetch", "2", "--", "x"}, platform).text;
   EXPECT_NE(text.find("RUNPOD_INIT_TIMEOUT"), std::string::npos) << text;
   EXPECT_NE(text.find("execution-timeout    the job's own"), std::string::npos) << text;
-  EXPECT_EQ(text.find("listen"), std::string::npos) << text;
+  EXPECT_EQ(text.find("\nlisten "), std::string::npos) << text;
   EXPECT_NE(refused({"check", "run"}, {{"HOME", "/h"}}).text.find("execution-timeout    10m"), std::string::npos);
   text = refused({"check", "serve"}, platform).text;
   EXPECT_EQ(text.find("RUNPOD_INIT_TIMEOUT"), std::string::npos) << text;
