@@ -54,7 +54,7 @@ void Overview::turn() {
   });
 }
 
-bool Overview::alive() const { return steady_clock::now() < due_ + kNotAlive; }
+bool Overview::alive() const { return due_ == Time{} || steady_clock::now() < due_ + kNotAlive; }
 
 void Overview::child_ended(const ChildEnd& end) {
   const auto slot = static_cast<std::size_t>(end.slot);

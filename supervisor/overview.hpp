@@ -71,7 +71,7 @@ class Overview final : public observe::Onlooker {
   mutable std::vector<double> shown_cpu_;  ///< by slot, the last time
 
   boost::asio::steady_timer timer_;
-  Time due_;
+  Time due_{};                     ///< the next turn; none: a test, of which nobody asks
   std::array<double, 60> lags_{};  ///< seconds, of the last turns
   std::size_t turns_ = 0;
 };
