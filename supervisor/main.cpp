@@ -11,6 +11,7 @@
 #include "client/client.hpp"
 #include "supervisor/become_init.hpp"
 #include "supervisor/config/config.hpp"
+#include "supervisor/doctor/doctor.hpp"
 #include "supervisor/observe/log.hpp"
 #include "supervisor/passing_state.hpp"
 #include "supervisor/settings.hpp"
@@ -90,6 +91,8 @@ int main(int argc, char** argv) {
   const auto environment = config::environment_of(environ);
   auto parsed = config::parse(argc, argv, environment);
   if (auto* exit = std::get_if<config::Exit>(&parsed)) return print(*exit);
+  if (auto& config = std::get<config::Config>(parsed); config.subcommand == config::Subcommand::Doctor)
+    return doctor::examine({config.state_dir, config.listen, config.json});
   become_init_of_supervisor(std::get<config::Config>(parsed), argv,
                             restarts(std::get<config::Config>(parsed), environment));
   fit_graces(std::get<config::Config>(parsed));

@@ -21,7 +21,7 @@ namespace bulkhead::config {
 
 using std::chrono::milliseconds;
 
-enum class Subcommand : std::uint8_t { Run, Serve };
+enum class Subcommand : std::uint8_t { Run, Serve, Doctor };
 
 /// What a 200 to a submission means: on the disk, handed to the kernel, or kept in memory only.
 enum class Durability : std::uint8_t { Full, Relaxed, Memory };
@@ -59,7 +59,8 @@ struct RateLimit {
 
 struct Config {
   Subcommand subcommand = Subcommand::Serve;
-  std::vector<std::string> command;  ///< the handler's argv; never empty
+  std::vector<std::string> command;  ///< the handler's argv; never empty, except for Doctor
+  bool json = false;                 ///< Doctor: for programs
 
   // ---- children ----
   int workers = 1;

@@ -16,6 +16,7 @@ Usage:
   bulkhead serve [options] -- COMMAND…     an endpoint: take jobs over HTTP, keep them, run them
   bulkhead check [run|serve] [options] [-- COMMAND…]
                                            print every setting in force and where it comes from
+  bulkhead doctor [options]                what of this machine Bulkhead can use, and what is missing
   bulkhead submit [options] JSON           send a job to an endpoint; --wait for its output
   bulkhead status|cancel [options] ID      what became of a job; end it
   bulkhead health [options]                whether an endpoint is ready, and its counts
@@ -79,6 +80,30 @@ constexpr std::string_view kCheckExamples = R"(Examples:
 
 )";
 
+constexpr std::string_view kDoctor = R"(Usage: bulkhead doctor [--json] [options of serve]
+
+Looks at this machine and says for each thing that Bulkhead stands on whether it works here: kernel and container
+(pidfd, cgroups, namespaces, ptrace), what tells how a process died, limits, shared memory, GPUs, the disk of the state
+directory, the clock, the addresses to listen on. Each is tried, not guessed, and nothing is left behind. What is limited
+or missing comes with what that costs and what to do about it.
+
+Run it where the supervisor is to run: in the container, as its user, in its unit. Of the options of serve --state-dir,
+--listen and --config matter here.
+
+  --json                            one object: place, runs, and findings, each with section, subject,
+                                    verdict, found, cost, way_out
+
+Exit codes:
+  0   Bulkhead runs here                 2   wrong usage
+  1   it does not: something is broken   78  wrong configuration (settings file or environment)
+
+Examples:
+  bulkhead doctor
+  docker run --rm --entrypoint bulkhead IMAGE doctor
+  systemd-run --pipe --wait -p DynamicUser=yes -p StateDirectory=bulkhead bulkhead doctor
+  bulkhead doctor --json | jq '.findings[] | select(.verdict != "ok")'
+)";
+
 std::string_view title(Group group) {
   switch (group) {
     case Group::Children: return "Handler processes";
@@ -134,6 +159,7 @@ std::string option_lines(Subcommand subcommand) {
 std::string program_help() { return std::string(kProgram) + std::string(kExitCodes); }
 
 std::string subcommand_help(Subcommand subcommand, bool check) {
+  if (subcommand == Subcommand::Doctor) return std::string(kDoctor);
   std::string text;
   if (check) {
     text =

@@ -30,11 +30,13 @@ struct CommandLine {
   Subcommand subcommand = Subcommand::Serve;
   bool check = false;
   bool of_both = false;  ///< check: of run and of serve
+  bool json = false;     ///< doctor
   std::map<std::string, Texts, std::less<>> flags;
   Texts command;
 };
 
 std::string verb_of(const CommandLine& line) {
+  if (line.subcommand == Subcommand::Doctor) return "doctor";
   return line.check ? "check" : line.subcommand == Subcommand::Run ? "run" : "serve";
 }
 
@@ -107,11 +109,12 @@ std::variant<CommandLine, Exit> read_command_line(int argc, const char* const* a
 
   CommandLine line;
   line.check = verb == "check";
-  line.subcommand = verb == "run" ? Subcommand::Run : Subcommand::Serve;
-  if (verb != "run" && verb != "serve" && !line.check) {
-    return Exit{kUsage,
-                "bulkhead: what is " + std::string(verb) +
-                    "? Say run, serve, check, submit, status, cancel, health or init first.\nTry `bulkhead --help`.\n"};
+  line.subcommand = verb == "run" ? Subcommand::Run : verb == "doctor" ? Subcommand::Doctor : Subcommand::Serve;
+  if (verb != "run" && verb != "serve" && verb != "doctor" && !line.check) {
+    return Exit{
+        kUsage,
+        "bulkhead: what is " + std::string(verb) +
+            "? Say run, serve, check, doctor, submit, status, cancel, health or init first.\nTry `bulkhead --help`.\n"};
   }
 
   // `check run …`, `check serve …`: what that would use; `check …`: the latter, and what only run has.
@@ -131,6 +134,7 @@ std::variant<CommandLine, Exit> read_command_line(int argc, const char* const* a
   CLI::App app;
   app.set_help_flag("-h,--help", "");
   app.allow_extras();
+  if (line.subcommand == Subcommand::Doctor) app.add_flag("--json", line.json);
   std::map<std::string, Texts> raw;
   for (std::string_view name : flag_names(line)) {
     if (name == "help") continue;
@@ -438,6 +442,10 @@ std::variant<Config, Exit> parse(int argc, const char* const* argv, const Enviro
     if (line.command.empty() && !file.command.empty()) row.origin = path + ":" + std::to_string(file.command_line);
     rows.insert(rows.begin(), std::move(row));
     return Exit{kOk, table(rows) + strange_variables(environment)};
+  }
+  if (line.subcommand == Subcommand::Doctor) {
+    config.json = line.json;
+    return config;
   }
   if (config.command.empty()) {
     return usage("nothing to run: put the handler's command behind two dashes, as in `bulkhead " +
