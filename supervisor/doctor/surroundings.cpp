@@ -1,4 +1,5 @@
-// Who stands around us: the container, the service manager, the clock, and whoever listens where we want to.
+// Who stands around us: the container, the service manager, the clock, and whoever listens where we want to. Who they are
+// is read from what they leave for others to read (systemd.io/CONTAINER_INTERFACE, and the files Docker and Podman make).
 
 #include <netdb.h>
 #include <sys/socket.h>
