@@ -75,6 +75,9 @@ class ChildProcess {
   pid_t pid() const { return child_ ? child_->pid() : 0; }
   const std::optional<process::ExitStatus>& status() const { return status_; }
 
+  /// True also while it is still asked how.
+  bool has_ended() { return child_ && child_->has_ended(); }
+
   /// SIGTERM, and SIGCONT: a stopped process would not see it.
   void terminate();
   /// SIGABRT, likewise.

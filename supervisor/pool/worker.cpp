@@ -290,6 +290,7 @@ void Worker::setup_timed_out() {
 }
 
 void Worker::silent_too_long() {
+  if (process_.has_ended()) return arm(site_.options.silence_time, &Worker::silent_too_long);
   kill_for(Cause::Violation, "it closed its connection to the supervisor and lived on");
 }
 

@@ -57,19 +57,17 @@ struct PidfdInfo {
 };
 constexpr unsigned long kPidfdGetInfo = _IOWR(0xFF, 11, PidfdInfo);
 constexpr std::uint64_t kPidfdInfoExit = 1 << 3;
-/// For init to reap it, before which the kernel does not tell.
-constexpr std::chrono::milliseconds kReapedSoon{20};
+/// For init to reap it, before which the kernel does not tell: so many looks, so far apart.
+constexpr int kLooks = 50;
+constexpr std::chrono::milliseconds kBetweenLooks{10};
 
-/// How a process ended that somebody else has reaped; Unknown if the kernel does not tell.
-ExitStatus status_from(int pidfd) {
+/// How a process ended that somebody else reaps; Unknown if the kernel does not tell, empty if not yet.
+std::optional<ExitStatus> status_from(int pidfd) {
   ExitStatus verdict;
   PidfdInfo info{};
-  for (auto limit = std::chrono::steady_clock::now() + kReapedSoon;; ::poll(nullptr, 0, 1)) {
-    if (::ioctl(pidfd, kPidfdGetInfo, &info) < 0) return verdict;
-    if ((info.mask & kPidfdInfoExit) != 0) break;
-    if (std::chrono::steady_clock::now() >= limit) return verdict;
-    info.mask = kPidfdInfoExit;
-  }
+  info.mask = kPidfdInfoExit;
+  if (::ioctl(pidfd, kPidfdGetInfo, &info) < 0) return verdict;
+  if ((info.mask & kPidfdInfoExit) == 0) return std::nullopt;
   if (WIFSIGNALED(info.exit_code)) {
     verdict.how = ExitStatus::How::Killed;
     verdict.signal = WTERMSIG(info.exit_code);
@@ -137,7 +135,7 @@ void Child::State::on_ended() {
   if (!handler_) return;
   if (parent_)
     return parent_->ask(pid, [weak = weak_from_this()](const ExitStatus& verdict) {
-      if (auto self = weak.lock()) self->on_verdict(verdict);
+      if (auto self = weak.lock()) self->on_verdict(verdict, kLooks);
     });
   if (!poll()) return watch_pidfd();  // a thread's word is final, so this was the pidfd's
   // The handler may let go of everything but what stands here.
@@ -147,16 +145,24 @@ void Child::State::on_ended() {
 }
 
 /// Of the other parent.
-void Child::State::on_verdict(const ExitStatus& verdict) {
+void Child::State::on_verdict(const ExitStatus& verdict, int looks) {
   if (!handler_) return;
   status = verdict.how == ExitStatus::How::Unknown ? status_from(pidfd_->native_handle()) : verdict;
+  if (!status && looks > 0) {
+    look_again_.emplace(executor, kBetweenLooks);
+    return look_again_->async_wait([weak = weak_from_this(), verdict, looks](const boost::system::error_code& error) {
+      auto self = weak.lock();
+      if (!error && self) self->on_verdict(verdict, looks - 1);
+    });
+  }
+  if (!status) status = verdict;
   ExitHandler handler = std::exchange(handler_, nullptr);
   handler(ExitStatus(*status));
 }
 
-/// By the pidfd alone.
-bool Child::State::has_ended() const {
-  pollfd look{const_cast<State*>(this)->pidfd_->native_handle(), POLLIN, 0};
+bool Child::State::has_ended() {
+  if (!parent_ || status || reaped) return poll().has_value();
+  pollfd look{pidfd_->native_handle(), POLLIN, 0};
   return ::poll(&look, 1, 0) > 0;
 }
 
@@ -222,8 +228,7 @@ void Child::State::end() {
   if (!reaped) signal_group(SIGKILL);
   // A killed process is gone within a millisecond or so, unless it waits in the kernel.
   auto limit = std::chrono::steady_clock::now() + Child::kLastWait;
-  auto ended = [this] { return poll() || (parent_ && (reaped || has_ended())); };
-  for (long pause = 50'000; !ended() && std::chrono::steady_clock::now() < limit;
+  for (long pause = 50'000; !has_ended() && !reaped && std::chrono::steady_clock::now() < limit;
        pause = std::min(pause * 2, 5'000'000L)) {
     timespec time{0, pause};
     ::nanosleep(&time, nullptr);
@@ -257,6 +262,7 @@ pid_t Child::pid() const { return state_->pid; }
 std::chrono::steady_clock::time_point Child::launched() const { return state_->launched; }
 void Child::async_wait(ExitHandler handler) { state_->async_wait(std::move(handler)); }
 const std::optional<ExitStatus>& Child::poll() { return state_->poll(); }
+bool Child::has_ended() { return state_->has_ended(); }
 bool Child::signal(int number) { return state_->signal(number); }
 bool Child::signal_group(int number) { return state_->signal_group(number); }
 void Child::reap() { state_->reap(); }

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -39,6 +40,7 @@ struct Child::State : std::enable_shared_from_this<Child::State> {
 
   void async_wait(ExitHandler on_exit);
   const std::optional<ExitStatus>& poll();
+  bool has_ended();
   bool signal(int number);
   bool signal_group(int number);
   void reap();
@@ -59,11 +61,11 @@ struct Child::State : std::enable_shared_from_this<Child::State> {
   void watch_pidfd();
   void watch_by_thread();
   void on_ended();
-  void on_verdict(const ExitStatus& verdict);
-  bool has_ended() const;
+  void on_verdict(const ExitStatus& verdict, int looks);
 
   std::optional<asio::posix::stream_descriptor> pidfd_;  ///< empty where the system has none to give
   std::shared_ptr<OtherParent> parent_;                  ///< empty: it is our child
+  std::optional<asio::steady_timer> look_again_;
   ExitHandler handler_;
   std::thread waiter_;
   /// Set when the waiter is left behind in a wait that may never end: it must not touch the executor then.

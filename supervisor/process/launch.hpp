@@ -84,6 +84,9 @@ class Child {
   /// The verdict; asks the kernel if nobody has yet. Empty while the child runs.
   const std::optional<ExitStatus>& poll();
 
+  /// True also while the verdict of a child with another parent is still asked for.
+  bool has_ended();
+
   /// Sends a signal to the child alone. False: it has ended, and no signal was sent.
   /// SIGTERM to a stopped child stays unseen until SIGCONT; SIGKILL does not.
   bool signal(int number);

@@ -159,6 +159,25 @@ def test_a_fork_server_that_is_killed_takes_nobody_along(serve):
     assert again and server_of(endpoint) != server
 
 
+def test_how_an_orphan_ends_is_told_by_its_descriptor(serve):
+    """Below an init, which reaps it, and where the kernel tells."""
+    endpoint = serve(env={"BULKHEAD_INIT": "always"})
+    server = server_of(endpoint)
+    job = endpoint.run({"do": "sleep", "s": 600})
+    until(lambda: endpoint.get(f"/status/{job}").json.get("output") == "asleep" or None, what="a job at work")
+    child = int(Path(f"/proc/{server}/task/{server}/children").read_text())
+    os.kill(server, signal.SIGKILL)
+    endpoint.wait_line("the fork server was killed by SIGKILL")
+    os.kill(child, signal.SIGKILL)
+    answer = endpoint.wait(job)
+    told = json.loads(answer["error"])
+    assert told["error_type"] == "WorkerCrash"
+    if tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 15):
+        assert told["signal"] == "SIGKILL"
+    else:
+        assert "ended in a way that nobody saw" in told["error_message"]
+
+
 def test_fork_servers_that_are_killed_while_they_fork(serve):
     """Every job has its one result, and nobody is left over."""
     endpoint = serve("--workers", "4")
