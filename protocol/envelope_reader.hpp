@@ -60,6 +60,7 @@ class EnvelopeReader {
   template <class T>
   void list(const char* field, std::vector<T>& values, std::size_t most);
   void rest_is_foreign() {}
+  bool more() const { return ok_ && elements_ > 0; }
 
  private:
   bool begin_field(const char* field);

@@ -39,6 +39,7 @@ class FieldCounter {
     ++count_;
   }
   void rest_is_foreign() {}
+  static constexpr bool more() { return true; }
 
  private:
   std::uint32_t count_ = 0;
@@ -80,6 +81,7 @@ class EnvelopeWriter {
     }
   }
   void rest_is_foreign() {}
+  static constexpr bool more() { return true; }
 
  private:
   struct Sink {

@@ -2,8 +2,8 @@
 // docs/PROTOCOL.md gives. Only codec.cpp and tests include this.
 //
 // An `Io` is an EnvelopeWriter or an EnvelopeReader (fields), a BodyWriter or a BodyReader (bodies). To append a field
-// in a later version: add it at the end of its message's list, and make the reader accept envelopes of older versions that
-// end before it.
+// in a later version: add it at the end of its message's list behind `io.more()`, which a reader denies where an envelope of
+// an older version has ended.
 
 #pragma once
 
@@ -90,6 +90,7 @@ void fields(Io& io, M& m) {
   io.flag("entered", m.entered);
   io.number("next_seq", m.next_seq, kPositive);
   io.number("first_kept", m.first_kept, Bounds{1, m.next_seq});
+  if (io.more()) io.number("chunks", m.chunks, Bounds{0, m.first_kept - 1});
 }
 
 template <class Io, Is<Hello> M>
@@ -150,6 +151,7 @@ void fields(Io& io, M& m) {
   io.number("max_chunk", m.max_chunk, kPositive);
   io.number("orphan_timeout_ms", m.orphan_timeout_ms, Bounds{0, kMaxMilliseconds});
   io.list("seen", m.seen, kMaxRuns);
+  if (io.more()) io.number("orphan_buffer", m.orphan_buffer, Bounds{});
 }
 
 template <class Io, Is<Refuse> M>

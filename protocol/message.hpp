@@ -26,7 +26,7 @@ namespace bulkhead::protocol {
 
 /// The version this build speaks best, and the oldest it still understands. A hello offers a range; the supervisor
 /// answers with the highest version both know, or refuses.
-inline constexpr std::uint32_t kVersion = 1;
+inline constexpr std::uint32_t kVersion = 2;
 inline constexpr std::uint32_t kOldestVersion = 1;
 
 /// A job's whole life has at most this many bytes of id (RunPod's ids have 38 to 45).
@@ -69,6 +69,7 @@ struct Held {
   bool entered = false;          ///< the handler was called
   std::uint32_t next_seq = 1;    ///< the number its next reliable message will have
   std::uint32_t first_kept = 1;  ///< the oldest reliable message it can still send again
+  std::uint32_t chunks = 0;      ///< how many of those before first_kept were chunks; since version 2
   bool operator==(const Held&) const = default;
 };
 
@@ -175,6 +176,7 @@ struct Welcome {
   std::uint64_t max_chunk = 1 << 20;           ///< bytes of one chunk
   std::uint64_t orphan_timeout_ms = 0;         ///< how long to go on without a supervisor; 0: not at all
   std::vector<Acked> seen;  ///< of the held runs, what arrived; a held run not named here is not wanted any more
+  std::uint64_t orphan_buffer = 1 << 20;  ///< bytes of log lines kept while there is no supervisor; since version 2
   bool operator==(const Welcome&) const = default;
 };
 

@@ -42,6 +42,7 @@ bool Outbox::acknowledge(std::uint32_t seq) {
     Kept& kept = kept_[first_++];
     if (kept.kind == Kept::Kind::Chunk) {
       --chunks_;
+      ++chunks_gone_;
       chunk_bytes_ -= kept.first.view().size();
     } else if (kept.kind == Kept::Kind::Checkpoint) {
       --checkpoints_;
@@ -62,7 +63,7 @@ void Outbox::reset() {
   kept_.clear();
   first_ = 0;
   next_seq_ = 1;
-  chunks_ = 0;
+  chunks_ = chunks_gone_ = 0;
   chunk_bytes_ = 0;
   checkpoints_ = 0;
 }

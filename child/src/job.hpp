@@ -53,6 +53,8 @@ class Outbox {
   const Kept* end() const { return kept_.data() + kept_.size(); }
   std::uint32_t next_seq() const { return next_seq_; }
   std::uint32_t first_kept() const { return empty() ? next_seq_ : begin()->seq; }
+  /// Chunks among what was acknowledged.
+  std::uint32_t chunks_acknowledged() const { return chunks_gone_; }
   bool holds_checkpoint() const { return checkpoints_ > 0; }
   /// Whether credit is left for a chunk of this size. One is always allowed, however large.
   bool has_credit(std::size_t size, std::uint32_t window, std::uint64_t window_bytes) const {
@@ -66,6 +68,7 @@ class Outbox {
   std::size_t first_ = 0;
   std::uint32_t next_seq_ = 1;
   std::uint32_t chunks_ = 0;
+  std::uint32_t chunks_gone_ = 0;
   std::uint64_t chunk_bytes_ = 0;
   std::uint32_t checkpoints_ = 0;
 };

@@ -79,9 +79,11 @@ void Session::on(const protocol::Welcome& welcome) {
   chunk_window_ = welcome.chunk_window;
   chunk_window_bytes_ = welcome.chunk_window_bytes;
   orphan_timeout_ms_ = welcome.orphan_timeout_ms;
+  orphan_buffer_ = welcome.orphan_buffer;
   max_body_.store(welcome.max_body, std::memory_order_relaxed);
   max_chunk_.store(welcome.max_chunk, std::memory_order_relaxed);
   phase_ = Phase::Connected;
+  say_late_lines();  // before their jobs' results
   resume(welcome);
   if (runs_.concurrency() > 0) transmit(protocol::Ready{static_cast<std::uint32_t>(runs_.concurrency())});
   if (has_event()) turns_.events_ready();

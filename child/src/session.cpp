@@ -99,7 +99,7 @@ bool Session::take_event(bh_event& event) {
   if (has_event()) {
     const auto now = Clock::now();
     if (runs_.running() == 0) next_heartbeat_ = now + std::chrono::milliseconds(heartbeat_ms_);
-    const bool nothing_else_due = runs_.running() == 0 && late_ == 0 && lost_lines_ == 0;
+    const bool nothing_else_due = runs_.running() == 0 && late_ == 0 && lost_lines_ == 0 && late_lines_.empty();
     Job& job = runs_.enter(now, thread_id());
     caller_left_ = now;
     if (nothing_else_due) {
@@ -169,6 +169,11 @@ int Session::log(Job* job, protocol::Level level, std::string_view text) {
   if (job != nullptr && job->state != Job::State::Running) return BH_INVALID;
   if (job != nullptr && job->unwanted) return BH_CANCELLED;
   while (const auto line = lines.next()) {
+    if (phase_ == Phase::Orphaned && late_bytes_ + line->size() + kLateLineCost <= orphan_buffer_) {
+      late_lines_.push_back({job != nullptr ? job->run : 0, level, std::string(*line)});
+      late_bytes_ += line->size() + kLateLineCost;
+      continue;
+    }
     if (phase_ != Phase::Connected || backlog_.load(std::memory_order_relaxed) > kMostBacklog) {
       ++lost_lines_;
       alarm_.ring_by(Clock::now() + kSoon);

@@ -15,6 +15,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -34,6 +35,9 @@ namespace bulkhead::child {
 inline constexpr std::chrono::milliseconds kSoon{1};
 /// Bytes of progress and log lines in the socket's queue above which further progress waits and lines are dropped.
 inline constexpr std::size_t kMostBacklog = 4 << 20;
+
+/// What a kept line takes beside its text.
+inline constexpr std::size_t kLateLineCost = 64;
 
 class Session final : private Watched {
  public:
@@ -130,6 +134,7 @@ class Session final : private Watched {
   void lose(const std::string& why);
   void do_what_is_due(Clock::time_point now);
   Clock::time_point next_due(Clock::time_point now) const;
+  void say_late_lines();
   void say_late_things();
   void make_stop_calls(Lock& lock);
   [[noreturn]] void end_process() const;
@@ -157,12 +162,20 @@ class Session final : private Watched {
   std::uint32_t chunk_window_ = 1;
   std::uint64_t chunk_window_bytes_ = 0;
   std::uint64_t orphan_timeout_ms_ = 0;
+  std::uint64_t orphan_buffer_ = 0;
 
   bool stop_ = false;  ///< the supervisor said Stop
   bool closing_ = false;
   bool watcher_receives_ = true;
   std::uint64_t lost_lines_ = 0;  ///< log lines dropped while the socket is behind, not told yet
   int late_ = 0;                  ///< jobs with late progress
+  struct LateLine {
+    protocol::Run run;
+    protocol::Level level;
+    std::string text;
+  };
+  std::deque<LateLine> late_lines_;  ///< logged while there was no supervisor
+  std::size_t late_bytes_ = 0;       ///< … and what that takes
 
   Clock::time_point caller_left_;  ///< when a caller last left bh_next
   Clock::time_point next_heartbeat_;

@@ -83,11 +83,24 @@ Clock::time_point Session::next_due(Clock::time_point now) const {
   if (phase_ != Phase::Connected) return due;
   if (const Job* job = runs_.longest_untold()) by(job->entered + kSoon);
   if (runs_.running() > 0) by(next_heartbeat_);
-  if ((turns_.outside() && runs_.running() > 0) || late_ > 0 || lost_lines_ > 0) by(now + kTick);
+  if ((turns_.outside() && runs_.running() > 0) || late_ > 0 || lost_lines_ > 0 || !late_lines_.empty())
+    by(now + kTick);
   return due;
 }
 
+/// In their order, as far as the socket's queue has room.
+void Session::say_late_lines() {
+  while (!late_lines_.empty() && backlog_.load(std::memory_order_relaxed) <= kMostBacklog) {
+    const LateLine& line = late_lines_.front();
+    const Body body(line.text, &backlog_);
+    transmit(protocol::Log{line.run, line.level, body.view()}, &body);
+    late_bytes_ -= line.text.size() + kLateLineCost;
+    late_lines_.pop_front();
+  }
+}
+
 void Session::say_late_things() {
+  say_late_lines();
   if ((late_ == 0 && lost_lines_ == 0) || backlog_.load(std::memory_order_relaxed) > kMostBacklog) return;
   if (late_ > 0) {
     runs_.each([this](Job& job) {
@@ -132,7 +145,8 @@ void Session::say_hello() {
   runs_.each([&](Job& job) {
     if (job.unwanted) return;
     const bool entered = job.state == Job::State::Running || job.state == Job::State::Left;
-    hello.held.push_back({job.run, job.id, job.attempt, entered, job.outbox.next_seq(), job.outbox.first_kept()});
+    hello.held.push_back({job.run, job.id, job.attempt, entered, job.outbox.next_seq(), job.outbox.first_kept(),
+                          job.outbox.chunks_acknowledged()});
     if (job.state == Job::State::Running) runs_.told(job);
   });
   protocol::encode(hello, envelope_);

@@ -274,8 +274,23 @@ TEST_F(Abi, WhatIsSaidWithoutASupervisorIsSaidLater) {
   protocol::Welcome again = tolerant();
   again.seen = {{1, 0}};
   supervisor_.send(again);
+  EXPECT_EQ(supervisor_.expect<protocol::Log>().text, "a");
+  EXPECT_EQ(supervisor_.expect<protocol::Log>().text, "b");
   supervisor_.expect<protocol::Ready>();
   EXPECT_EQ(supervisor_.expect<protocol::Progress>().body, "2");
+}
+
+TEST_F(Abi, OfLogLinesNoMoreIsKeptThanTheSupervisorSaid) {
+  protocol::Welcome little = tolerant();
+  little.orphan_buffer = 100;  // a line takes 64 bytes beside its text
+  connect_ready(1, little);
+  supervisor_.vanish();
+  supervisor_.return_anew();
+  supervisor_.expect<protocol::Hello>();
+  EXPECT_EQ(bh_log(child_, BH_INFO, "a\nb\nc", 5), BH_OK);
+  supervisor_.send(tolerant());
+  EXPECT_EQ(supervisor_.expect<protocol::Log>().text, "a");
+  supervisor_.expect<protocol::Ready>();
   EXPECT_TRUE(supervisor_.expect<protocol::Log>().text.starts_with("2 log lines were dropped"));
 }
 
