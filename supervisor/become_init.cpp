@@ -1,5 +1,6 @@
 #include "supervisor/become_init.hpp"
 
+#include <fcntl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -13,18 +14,21 @@
 #include <cstring>
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace bulkhead {
 namespace {
 
 constexpr char kProgram[] = "bulkhead-init";
-constexpr char kAbove[] = "BULKHEAD_INIT_PID";       // set by it for the supervisor
-constexpr char kItsGrace[] = "BULKHEAD_INIT_GRACE";  // so is this: milliseconds
+constexpr char kAbove[] = "BULKHEAD_INIT_PID";        // set by it for the supervisor
+constexpr char kItsGrace[] = "BULKHEAD_INIT_GRACE";   // so is this: milliseconds
+constexpr char kReports[] = "BULKHEAD_INIT_REPORTS";  // and this: a descriptor
 /// For what an ending supervisor does after its graces: kills, webhooks, last answers.
 constexpr std::chrono::milliseconds kEndingTime{15'000};
 
 pid_t above_us = 0;
+int reap_reports = -1;
 unsigned long inherited_mask;  // the kernel's set: the lowest bit is signal 1
 
 // Not even a sanitizer is set up when this runs: plain code and bare system calls.
@@ -79,6 +83,10 @@ bool below_init() {
   bool below = above != nullptr && std::atol(above) == getppid();
   unsetenv(kAbove);  // nobody else's business
   if (below) above_us = getppid();
+  const char* reports = std::getenv(kReports);
+  if (below && reports != nullptr && fcntl(std::atoi(reports), F_SETFD, FD_CLOEXEC) == 0)
+    reap_reports = std::atoi(reports);
+  unsetenv(kReports);
   return below;
 }
 
@@ -125,6 +133,8 @@ void fit_graces(config::Config& config) {
 }
 
 pid_t init_above() { return above_us; }
+
+int take_reap_reports() { return std::exchange(reap_reports, -1); }
 
 void open_for_signals() {
   sigset_t none;

@@ -30,4 +30,8 @@ pid_t init_above();
 /// From here on signals arrive.
 void open_for_signals();
 
+/// The pipe in which the init above tells what it reaps (process::ReapReports), or -1. Known once
+/// become_init_of_supervisor was called; the caller's from then on.
+int take_reap_reports();
+
 }  // namespace bulkhead

@@ -1,3 +1,6 @@
+// All that the command gets is made ready before it is started for the first time; what stands between fork and exec after that
+// takes no memory. The pipe of reports has both its ends here: no supervisor's death closes it.
+
 #include "supervisor/init/command.hpp"
 
 #include <fcntl.h>
@@ -9,9 +12,11 @@
 #include <cerrno>
 #include <climits>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 
 #include "supervisor/init/say.hpp"
 #include "supervisor/init/terminal.hpp"
@@ -26,6 +31,13 @@ struct Addressee {
   bool ours = false;
 };
 Addressee addressees[] = {{"LISTEN_PID", {}}, {"WATCHDOG_PID", {}}};
+
+/// As supervisor/process/adopt.hpp reads it. One write, so whole or not at all.
+struct Report {
+  std::int32_t pid;
+  std::int32_t status;  // as waitpid gives it
+  std::int64_t at_ns;   // CLOCK_BOOTTIME
+};
 
 void write_pid(Addressee& variable, pid_t pid) {
   std::snprintf(variable.text, sizeof variable.text, "%s=%d", variable.name, static_cast<int>(pid));
@@ -78,6 +90,22 @@ Command::Command(const Options& options) : own_group_(getpgrp()) {
   putenv(grace);
   // Also from the first one: no supervisor shall have what the next one has not.
   close_all_but(3, 2 + sockets_, directory_);
+  if (pipe2(reports_, O_CLOEXEC | O_NONBLOCK) != 0) return;
+  static char end[40];
+  std::snprintf(end, sizeof end, "BULKHEAD_INIT_REPORTS=%d", reports_[0]);
+  putenv(end);
+}
+
+/// What nobody has read makes room, the oldest first.
+void Command::report(pid_t pid, int status) const {
+  if (reports_[1] < 0) return;
+  timespec at{};
+  clock_gettime(CLOCK_BOOTTIME, &at);
+  Report report{static_cast<std::int32_t>(pid), status, at.tv_sec * 1'000'000'000LL + at.tv_nsec};
+  while (write(reports_[1], &report, sizeof report) < 0 && errno == EAGAIN) {
+    Report oldest;
+    if (read(reports_[0], &oldest, sizeof oldest) <= 0) return;
+  }
 }
 
 pid_t Command::start(const Options& options) {
@@ -108,6 +136,7 @@ void Command::become(const Options& options, pid_t init) {
     // Without us nobody would reap, restart or stop it.
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != init) _exit(71);  // EX_OSERR: killed before we asked
+    if (reports_[0] >= 0) fcntl(reports_[0], F_SETFD, 0);
     if (directory_ >= 0 && fchdir(directory_) != 0)
       say("cannot go back to the working directory: %s", strerrordesc_np(errno));
   }

@@ -18,6 +18,9 @@ class Command {
   /// from being executed is told on standard error, and as exit code 127 (not found) or 126.
   pid_t start(const Options& options);
 
+  /// For the supervisors of now and later: a process that was reaped.
+  void report(pid_t pid, int status) const;
+
   /// The directory of the file system and the descriptors that the command shall not share with us are let go. Under
   /// supervision the sockets of LISTEN_FDS, and the directory, stay for the next one.
   void let_go(const Options& options);
@@ -34,7 +37,8 @@ class Command {
   struct sigaction inherited_child_action_ {};  // of SIGCHLD, the one signal whose disposition matters to us
   pid_t own_group_;
   int directory_ = -1;
-  int sockets_ = 0;  // of LISTEN_FDS, from 3 on
+  int sockets_ = 0;            // of LISTEN_FDS, from 3 on
+  int reports_[2] = {-1, -1};  // a pipe, for supervisors to read from
   bool has_terminal_ = false;
 };
 

@@ -105,6 +105,7 @@ void Init::start() {
   phase_ = Phase::Running;
   deadline_ = kNever;
   stopped_ = false;
+  started_ = now();
   main_ = command_.start(options_);
   if (main_ > 0) {
     group_ = main_;
@@ -176,7 +177,10 @@ void Init::reap() {
       if (phase_ == Phase::Leaving || phase_ == Phase::Killing) phase_ = Phase::Over;
       return;
     }
-    if (pid != main_) continue;
+    if (pid != main_) {
+      if (WIFEXITED(status) || WIFSIGNALED(status)) command_.report(pid, status);
+      continue;
+    }
     if (WIFSTOPPED(status))
       stopped(WSTOPSIG(status));
     else if (WIFCONTINUED(status))
@@ -230,7 +234,7 @@ bool Init::restart() {
     return false;
   }
   bool in_a_row = restarts_ > 0 && time - restarted_[(restarts_ - 1) % kCounted] < kIntensityPeriod;
-  if (!in_a_row)
+  if (!in_a_row || time - started_ >= kSteady)
     pause_ = 0;
   else
     pause_ = pause_ == 0 ? kFirstPause : pause_ * 2 > kLongestPause ? kLongestPause : pause_ * 2;

@@ -12,6 +12,7 @@ namespace bulkhead::init {
 // For a supervisor that died by a signal. The first restart is immediate.
 inline constexpr int kFirstPause = 100;  ///< before the second restart in a row, ms; doubled before each further one
 inline constexpr int kLongestPause = 5'000;
+inline constexpr int kSteady = 1'000;  ///< a supervisor that lived this long is followed by the next at once, ms
 inline constexpr int kIntensityPeriod = 60'000;  ///< restarts are counted over this time, ms
 /// A command told to end twice, and what is left by one that ended late: ms.
 inline constexpr int kShortGrace = 1'000;
@@ -56,6 +57,7 @@ class Init {
   long long deadline_;  ///< of the phase, ms of the monotonic clock
   long long kill_until_ = 0;
   int pause_ = 0;
+  long long started_ = 0;
   static constexpr int kCounted = 1001;
   long long restarted_[kCounted] = {};  ///< when; a ring
   int restarts_ = 0;
