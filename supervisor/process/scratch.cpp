@@ -55,12 +55,13 @@ std::vector<std::string> names_in(int directory) {
 }  // namespace
 
 struct ScratchRoot::State {
-  explicit State(const std::filesystem::path& runtime_dir)
+  State(const std::filesystem::path& runtime_dir, const std::set<std::string>& kept)
       : path(runtime_dir / "scratch"),
         in_use(open_own_directory(path)),
         trash(open_own_directory(runtime_dir / "trash")) {
     for (std::string& name : names_in(trash.get())) queue.push_back(std::move(name));
-    for (const std::string& name : names_in(in_use.get())) move_away(name);
+    for (const std::string& name : names_in(in_use.get()))
+      if (!kept.contains(name)) move_away(name);
     figures.waiting = queue.size();
     worker = std::thread([this] { work(); });
   }
@@ -163,7 +164,8 @@ void Scratch::discard() noexcept {
   root->state_->changed.notify_all();
 }
 
-ScratchRoot::ScratchRoot(const std::filesystem::path& runtime_dir) : state_(std::make_unique<State>(runtime_dir)) {}
+ScratchRoot::ScratchRoot(const std::filesystem::path& runtime_dir, const std::set<std::string>& kept)
+    : state_(std::make_unique<State>(runtime_dir, kept)) {}
 ScratchRoot::~ScratchRoot() = default;
 
 Scratch ScratchRoot::make(std::string_view name) {
@@ -175,6 +177,11 @@ Scratch ScratchRoot::make(std::string_view name) {
   }
   std::string path = (state_->path / chosen).string();
   return Scratch(this, std::move(path), std::move(chosen));
+}
+
+Scratch ScratchRoot::take_up(std::string_view name) {
+  assert(!name.empty() && name.find('/') == std::string_view::npos && name.front() != '.');
+  return Scratch(this, (state_->path / name).string(), std::string(name));
 }
 
 bool ScratchRoot::wait_until_clean(std::chrono::milliseconds limit) {

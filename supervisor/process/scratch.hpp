@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -53,8 +54,9 @@ class ScratchRoot {
   };
 
   /// Makes `runtime_dir`/scratch and `runtime_dir`/trash (0700) and sweeps what a dead supervisor left in both, in the
-  /// background. One ScratchRoot per runtime directory at a time. Throws std::system_error.
-  explicit ScratchRoot(const std::filesystem::path& runtime_dir);
+  /// background, those in `kept` apart: whoever lives there still does. One ScratchRoot per runtime directory at a time.
+  /// Throws std::system_error.
+  explicit ScratchRoot(const std::filesystem::path& runtime_dir, const std::set<std::string>& kept = {});
   /// Goes on deleting for at most kLastWork, then leaves the rest for the next start.
   ~ScratchRoot();
   ScratchRoot(const ScratchRoot&) = delete;
@@ -64,6 +66,9 @@ class ScratchRoot {
 
   /// A new, empty directory (0700) whose name begins with `name` (a worker's id). Throws std::system_error.
   Scratch make(std::string_view name);
+
+  /// The one that was kept under this name.
+  Scratch take_up(std::string_view name);
 
   /// Waits until all that was discarded is deleted (or could not be); false if `limit` passed first.
   bool wait_until_clean(std::chrono::milliseconds limit);

@@ -83,6 +83,16 @@ void add_members(const CgroupLeaf& leaf, std::vector<ProcessFacts>& found) {
   }
 }
 
+bool is_at_or_below(const ProcessFacts& process, const std::set<pid_t>& those) {
+  if (those.empty() || those.contains(process.pid)) return !those.empty();
+  for (pid_t above = process.parent; above > 1;) {
+    if (those.contains(above)) return true;
+    const auto facts = read_facts(above);
+    above = facts ? facts->parent : 0;
+  }
+  return false;
+}
+
 // All processes that belong to the dead child `leader`. Empty optional: the kernel does not list children.
 std::optional<std::vector<ProcessFacts>> search_below_reapers(pid_t leader, std::uint64_t since,
                                                               std::string_view cookie) {
@@ -247,22 +257,24 @@ std::vector<Stray> find_strays(const Child& child, std::string_view cookie, Sear
   return strays;
 }
 
-StrayReport end_leftovers(std::string_view prefix, std::chrono::milliseconds limit) {
+StrayReport end_leftovers(std::string_view prefix, std::chrono::milliseconds limit, const Spared& spared) {
   Account account;
   if (prefix.empty()) return account.report();
-  std::vector<pid_t> spared = ancestors();
-  spared.push_back(::getpid());
+  std::vector<pid_t> our_own = ancestors();
+  our_own.push_back(::getpid());
   auto deadline = steady_clock::now() + limit;
   for (auto pause = kFirstPause;; pause = std::min(2 * pause, kLongestPause)) {
     std::vector<ProcessFacts> found;
     for (pid_t pid : all_processes()) {
-      if (std::find(spared.begin(), spared.end(), pid) != spared.end()) continue;
-      if (!has_variable(pid, protocol::environment::kCookie,
-                        [&](std::string_view value) { return value.starts_with(prefix); }))
+      if (std::find(our_own.begin(), our_own.end(), pid) != our_own.end()) continue;
+      if (!has_variable(pid, protocol::environment::kCookie, [&](std::string_view value) {
+            return value.starts_with(prefix) && !spared.cookies.contains(value);
+          }))
         continue;
       if (auto facts = read_facts(pid); facts && !facts->is_dead()) found.push_back(std::move(*facts));
     }
     add_descendants(found);
+    std::erase_if(found, [&](const ProcessFacts& process) { return is_at_or_below(process, spared.processes); });
     account.add_living(found);
     account.found(found);
     for (const ProcessFacts& process : found) end_process(process);

@@ -17,6 +17,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <functional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -55,8 +56,12 @@ enum class Search : unsigned char { BelowReapers, Everywhere };
 std::vector<Stray> find_strays(const Child& child, std::string_view cookie, Search search = Search::BelowReapers);
 
 /// At the start of a supervisor: ends every process whose cookie begins with `prefix`, its own ancestors and itself
-/// apart. Blocks until they are gone, or `limit` has passed. Walks all of /proc.
-StrayReport end_leftovers(std::string_view prefix, std::chrono::milliseconds limit);
+/// apart, and those that are spared. Blocks until they are gone, or `limit` has passed. Walks all of /proc.
+struct Spared {
+  std::set<std::string, std::less<>> cookies;
+  std::set<pid_t> processes;  ///< with all below them
+};
+StrayReport end_leftovers(std::string_view prefix, std::chrono::milliseconds limit, const Spared& spared = {});
 
 /// The prefix of all cookies of a state directory: a random word kept in its file `cookie`, made when it is not there.
 /// Whoever calls holds the directory's lock. Throws std::system_error.
