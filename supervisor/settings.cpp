@@ -183,6 +183,10 @@ pool::Options pool(const config::Config& config, RunNumber first_run) {
   options.limits.max_body = static_cast<std::uint64_t>(config.max_result);
   options.limits.max_chunk = static_cast<std::uint64_t>(config.max_chunk);
   options.check_json = fault_of_json;
+  // What is kept in memory only dies with the supervisor: nobody would know the job of a child that goes on.
+  if (config.durability != config::Durability::Memory) options.orphan_timeout = config.orphan_timeout;
+  options.orphan_buffer = static_cast<std::uint64_t>(config.orphan_buffer);
+  options.reap_reports = take_reap_reports();
   options.stop_time = config.cancel_grace;
   options.terminate_time = config.term_grace;
   options.runtime_dir = runtime_directory(config.state_dir);

@@ -218,9 +218,10 @@ void Supervisor::Parts::recover() {
   auto known = journal_->recover();
   if (!known.empty()) log_.info(std::to_string(known.size()) + " jobs taken up from the journal");
   for (const Recovered& job : known) queue_ ? queue_->recovered(job) : platform_->recovered(job);
-  dispatcher_.recover(std::move(known), [this](RunNumber run, std::string_view child) {
-    return pool_->predecessor().never_entered(run, child);
-  });
+  dispatcher_.recover(
+      std::move(known),
+      [this](RunNumber run, std::string_view child) { return pool_->predecessor().never_entered(run, child); },
+      [this](const Recovered& job) { return pool_->claim(job, clock_.now()); });
 }
 
 void Supervisor::Parts::make_queue() {

@@ -84,6 +84,9 @@ struct Config {
   milliseconds term_grace{5'000};      ///< from SIGTERM to SIGKILL
   milliseconds grace{30'000};          ///< for running jobs when the supervisor stops
 
+  milliseconds orphan_timeout{60'000};   ///< a child goes on without a supervisor for so long
+  std::int64_t orphan_buffer = 1 << 20;  ///< bytes of log lines it keeps meanwhile
+
   // ---- RunPod's platform (run) ----
   int prefetch = 0;              ///< jobs taken beyond those that can start at once
   bool runpod_stop_pod = false;  ///< a handler's refresh_worker stops the pod, as the platform understands it

@@ -9,39 +9,15 @@
 // The lifecycle table (lifecycle.cpp) decides; `carry_out` is the only place where its effects become calls. Records
 // are owned by `records_` and leave it in `forget`, after which nothing of them may be touched.
 
-#include "supervisor/job/dispatcher.hpp"
-
 #include <algorithm>
 #include <cassert>
 #include <utility>
 
+#include "supervisor/job/dispatch_record.hpp"
 #include "supervisor/job/job_json.hpp"
 #include "supervisor/job/trace_context.hpp"
 
 namespace bulkhead {
-
-struct Dispatcher::Record : QueuePlace, Deadlined {
-  Job job;
-  State state = State::Accepting;
-  Why why = Why::None;
-  Source* source = nullptr;
-  std::function<void(Accepted)> answer;
-  std::error_code refusal;  ///< why it could not be made durable
-
-  int attempts = 0;
-  int bystander = 0;
-  RunNumber run = 0;
-  WorkerNumber worker = 0;
-  bool in_window = false;
-  bool worker_gone = false;
-  std::uint32_t result_seq = 0;
-  std::uint32_t chunks = 0;
-  Instant started;
-  std::chrono::microseconds run_time{0};
-  std::chrono::steady_clock::time_point expires;
-  Payload checkpoint;
-  Outcome outcome;
-};
 
 Dispatcher::Dispatcher(DispatcherOptions options, const Clock& clock, Journal& journal, RunNumber first_run,
                        std::function<double()> random)
@@ -112,8 +88,9 @@ std::vector<std::string> Dispatcher::purge() {
   return purged;
 }
 
-void Dispatcher::recover(std::vector<Recovered> jobs, const NeverEntered& never_entered) {
+void Dispatcher::recover(std::vector<Recovered> jobs, const NeverEntered& never_entered, const HeldBy& held_by) {
   for (Recovered& known : jobs) {
+    const WorkerNumber holder = known.run != 0 && !known.outcome && held_by ? held_by(known) : 0;
     recall_traceparent(known.job);
     Record& record = add(std::move(known.job));
     record.attempts = known.attempts;
@@ -123,6 +100,10 @@ void Dispatcher::recover(std::vector<Recovered> jobs, const NeverEntered& never_
       record.state = State::Reporting;
       record.outcome = std::move(*known.outcome);
       report(record);
+      continue;
+    }
+    if (holder != 0) {
+      take_up(record, known, holder);
       continue;
     }
     record.state = State::Queued;
@@ -492,10 +473,12 @@ void Dispatcher::chunk(RunNumber run, std::uint32_t seq, Payload value) {
   if (!record || record->why != Why::None) return workers_->acknowledge(run, seq);
   std::uint32_t number = ++record->chunks;
   // The journal answers in order, so this comes before the run's outcome is durable: the record is still there.
-  journal_.chunk(record->job, run, number, value, [this, record, run, seq, number, value](std::error_code) {
+  auto written = [this, record, run, seq, number, value](std::error_code) {
     if (!record->source) return workers_->acknowledge(run, seq);
     record->source->chunk(record->job, number, value, [this, run, seq] { workers_->acknowledge(run, seq); });
-  });
+  };
+  if (number <= record->stored) return written({});
+  journal_.chunk(record->job, run, number, value, std::move(written));
 }
 
 void Dispatcher::checkpoint(RunNumber run, std::uint32_t seq, Payload data) {

@@ -67,8 +67,11 @@ class Dispatcher final : public Intake, public WorkersListener {
   /// Takes up what the journal knew. Before any submission.
   /// `never_entered` (a run, its child's id) tells of those that were handed out and whose handler was certainly not
   /// called: they wait again, and the attempt is not counted.
+  /// `held_by` names the child that has a job still, or 0: such a job goes on as if nothing had been. The child's word
+  /// follows, resumed() if it does have it.
   using NeverEntered = std::function<bool(RunNumber, std::string_view)>;
-  void recover(std::vector<Recovered> jobs, const NeverEntered& never_entered = {});
+  using HeldBy = std::function<WorkerNumber(const Recovered&)>;
+  void recover(std::vector<Recovered> jobs, const NeverEntered& never_entered = {}, const HeldBy& held_by = {});
 
   /// Deadlines: when to call tick next, at the earliest.
   std::optional<std::chrono::steady_clock::time_point> wake_at() const;
@@ -102,6 +105,7 @@ class Dispatcher final : public Intake, public WorkersListener {
   void ready(WorkerNumber worker, std::string_view worker_id, int concurrency, int window) override;
   void retiring(WorkerNumber worker) override;
   void started(RunNumber run) override;
+  void resumed(RunNumber run, std::uint32_t chunks) override;
   void progress(RunNumber run, Payload value) override;
   void chunk(RunNumber run, std::uint32_t seq, Payload value) override;
   void checkpoint(RunNumber run, std::uint32_t seq, Payload data) override;
@@ -128,6 +132,7 @@ class Dispatcher final : public Intake, public WorkersListener {
   void carry_out(Record& record, Effect effects);
   void conclude(Record& record, Event event);
   void conclude_stopped(Record& record, Event event);
+  void take_up(Record& record, const Recovered& known, WorkerNumber worker);
   void admit(Record& record);
   void refuse(Record& record);
   void turn_away(Refusal refusal, std::string reason, const std::function<void(Accepted)>& answered) {

@@ -40,6 +40,7 @@ struct Recovered {
   std::string worker_id;           ///< of that attempt
   std::optional<Outcome> outcome;  ///< finished, but not settled: deliver it
   Payload checkpoint;              ///< the newest, or none
+  std::uint32_t first_chunk = 0;   ///< the lowest number of a chunk of that attempt that is kept; 0: none is
   std::uint32_t last_chunk = 0;    ///< the highest number of a chunk so far; further ones go on from there
   std::uint32_t polled = 0;        ///< chunks up to this one were given to clients that poll
 };
@@ -161,6 +162,9 @@ class WorkersListener {
   /// The child takes no further jobs (it is being refreshed, recycled or drained); its runs go on. died() follows.
   virtual void retiring(WorkerNumber worker) = 0;
   virtual void started(RunNumber run) = 0;
+  /// A child that was there before this supervisor has it still. `chunks` of the run came and were acknowledged before;
+  /// what follows comes behind them, some of it for the second time.
+  virtual void resumed(RunNumber, std::uint32_t /*chunks*/) {}
   virtual void progress(RunNumber run, Payload value) = 0;
   /// Number `seq` of this run's reliable messages; to be acknowledged when it was taken.
   virtual void chunk(RunNumber run, std::uint32_t seq, Payload value) = 0;
@@ -210,7 +214,8 @@ class Source {
   /// The attempt was lost; the job waits for its next.
   virtual void requeued(const Job& job) = 0;
   virtual void progress(const Job& job, Payload value) = 0;
-  /// `taken` is called when another chunk may come: the source's way to slow a handler down.
+  /// `taken` is called when another chunk may come: the source's way to slow a handler down. After a restart a chunk may
+  /// come again under its number.
   virtual void chunk(const Job& job, std::uint32_t number, Payload value, std::function<void()> taken) = 0;
   /// The end. `settled` is called when whoever asked has it (or never will).
   virtual void report(const Job& job, const Outcome& outcome, std::function<void()> settled) = 0;
@@ -281,6 +286,12 @@ class Endpoint {
   virtual std::uint64_t follow(std::string_view id, Position known, std::function<void(const JobView*, News)> seen) {
     status(id, [known, seen = std::move(seen)](const JobView* view) { seen(view, {{}, known}); });
     return 0;
+  }
+  /// The chunks above `after`, as follow gives them; where there are none and the job is not final, waits up to `wait` for
+  /// one, and for nothing else.
+  virtual std::uint64_t stream_after(std::string_view id, std::uint32_t after, milliseconds,
+                                     std::function<void(const JobView*, News)> seen) {
+    return follow(id, {after, 0}, std::move(seen));
   }
   /// Runs a job that ended FAILED or TIMED_OUT once more: same id and input, its old result gone. None when it is
   /// unknown; Refusal::NotFailed when it is in any other state.

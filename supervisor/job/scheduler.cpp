@@ -60,14 +60,20 @@ void Scheduler::recount() {
     if (!room.retired) free_now_ += std::max(0, room.concurrency - room.held);
 }
 
+Scheduler::Room& Scheduler::find_or_add(WorkerNumber worker) {
+  if (Room* room = find(worker)) return *room;
+  return rooms_.emplace_back(Room{.worker = worker, .freed = ++releases_});
+}
+
 void Scheduler::set_room(WorkerNumber worker, int concurrency, int window) {
-  Room* room = find(worker);
-  if (!room) {
-    rooms_.push_back({.worker = worker, .freed = ++releases_});
-    room = &rooms_.back();
-  }
-  room->concurrency = concurrency;
-  room->window = window;
+  Room& room = find_or_add(worker);
+  room.concurrency = concurrency;
+  room.window = window;
+  recount();
+}
+
+void Scheduler::hold(WorkerNumber worker) {
+  ++find_or_add(worker).held;
   recount();
 }
 

@@ -41,6 +41,8 @@ class Scheduler {
 
   /// What a child can take: `concurrency` at once, `window` more. Adds the child if it is new.
   void set_room(WorkerNumber worker, int concurrency, int window);
+  /// A job is in this child's hands that another scheduler gave it. Adds the child, without room, if it is new.
+  void hold(WorkerNumber worker);
   /// No more jobs for this child; those it holds still occupy it.
   void retire(WorkerNumber worker);
   void remove_worker(WorkerNumber worker);
@@ -76,6 +78,7 @@ class Scheduler {
     std::uint64_t freed = 0;  ///< when it last had a job less, as a count
   };
   Room* find(WorkerNumber worker);
+  Room& find_or_add(WorkerNumber worker);
   Room* best();
   void recount();
   void link(QueuePlace& job, QueuePlace& before);

@@ -325,13 +325,15 @@ std::optional<std::int64_t> Tables::next_expiry() {
 void Tables::reserve_runs(RunNumber next) { reserve_.bind(1, static_cast<std::int64_t>(next)).run(); }
 
 std::vector<OpenJob> read_open_jobs(Connection& connection) {
-  Statement row(connection, "SELECT " + kJobColumns + ", " + kOutcomeColumns +
-                                ", o.key, o.attempts, o.run, o.worker_id, o.started_ms, e.extra, c.data, "
-                                "(SELECT max(slot) FROM chunks WHERE slot BETWEEN o.key * ?1 AND o.key * ?1 + ?1 - 1), "
-                                "(SELECT chunk FROM chunks WHERE slot = o.key * ?1) "
-                                "FROM open o JOIN jobs j ON j.key = o.key LEFT JOIN outcomes r ON r.key = o.key "
-                                "LEFT JOIN extras e ON e.key = o.key LEFT JOIN checkpoints c ON c.key = o.key "
-                                "ORDER BY o.key");
+  Statement row(connection,
+                "SELECT " + kJobColumns + ", " + kOutcomeColumns +
+                    ", o.key, o.attempts, o.run, o.worker_id, o.started_ms, e.extra, c.data, "
+                    "(SELECT max(slot) FROM chunks WHERE slot BETWEEN o.key * ?1 AND o.key * ?1 + ?1 - 1), "
+                    "(SELECT chunk FROM chunks WHERE slot = o.key * ?1), "
+                    "(SELECT min(slot) FROM chunks WHERE slot BETWEEN o.key * ?1 + 1 AND o.key * ?1 + ?1 - 1) "
+                    "FROM open o JOIN jobs j ON j.key = o.key LEFT JOIN outcomes r ON r.key = o.key "
+                    "LEFT JOIN extras e ON e.key = o.key LEFT JOIN checkpoints c ON c.key = o.key "
+                    "ORDER BY o.key");
   constexpr int kRest = kJobWidth + kOutcomeWidth;
   row.bind(1, slot(1, 0));
   std::vector<OpenJob> jobs;
@@ -351,6 +353,8 @@ std::vector<OpenJob> read_open_jobs(Connection& connection) {
     if (!row.is_null(kRest + 7))
       open.recovered.last_chunk = static_cast<std::uint32_t>(row.number(kRest + 7) - slot(open.key, 0));
     open.recovered.last_chunk = std::max(open.recovered.last_chunk, open.recovered.polled);
+    if (!row.is_null(kRest + 9))
+      open.recovered.first_chunk = static_cast<std::uint32_t>(row.number(kRest + 9) - slot(open.key, 0));
   }
   return jobs;
 }

@@ -72,6 +72,7 @@ process::OomCounts ChildProcess::oom_counts() const {
 
 std::optional<LaunchFailure> ChildProcess::launch(std::string_view endpoint, std::string_view token,
                                                   const std::optional<std::string>& devices) {
+  token_ = token;
   try {
     prepare();
   } catch (const std::system_error& error) {
@@ -120,6 +121,7 @@ void ChildProcess::begin(process::Child child) {
   output_->start();
   child_.emplace(std::move(child));
   child_->async_wait([this](const process::ExitStatus& status) { exited(status); });
+  if (site_.options.orphan_timeout.count() > 0) leave_record();
   if (kill_wanted_) kill();
 }
 
@@ -138,6 +140,43 @@ void ChildProcess::fork(process::ForkServer& server, process::SpawnPlan plan) {
     }
     if (failure) handlers_.failed(*failure);
   });
+}
+
+void ChildProcess::leave_record() {
+  auto identity = process::identity_of(child_->pid());
+  if (!identity) return;
+  try {
+    write({.id = worker_id_,
+           .process = std::move(*identity),
+           .token = token_,
+           .cookie = cookie_,
+           .scratch = std::filesystem::path(scratch_.path()).filename(),
+           .first_run = site_.options.first_run,
+           .command = digest_of(site_.options.command)},
+          site_.files);
+  } catch (const std::system_error&) {
+    // Without it the next supervisor would end this child, and not adopt it.
+  }
+}
+
+void ChildProcess::adopt(const ChildRecord& record, process::Child child) {
+  cookie_ = record.cookie;
+  scratch_ = site_.scratch.take_up(record.scratch);
+  crash_file_ = site_.files / (worker_id_ + ".crash");
+  child_.emplace(std::move(child));
+  child_->async_wait([this](const process::ExitStatus& status) { exited(status); });
+  try {
+    black_box_ = process::BlackBoxFile::open(site_.files / (worker_id_ + ".box"));
+    leaf_ = site_.cgroups.make(worker_id_);
+    oom_at_launch_ = oom_counts();
+    if (leaf_.oom_kills()) oom_at_launch_.cgroup = 0;  // it is this child's alone
+    output_.emplace(
+        site_.executor, [this](process::Stream stream, std::string_view line) { handlers_.printed(stream, line); },
+        process::Output::Limits{}, output_names(), process::Output::Open::Reopen);
+    output_->start();
+  } catch (const std::system_error&) {
+    // Somebody has removed its files: nothing is known of what it entered, or nothing is heard of what it prints.
+  }
 }
 
 void ChildProcess::terminate() {
@@ -177,11 +216,12 @@ void ChildProcess::end_strays(std::function<void(const process::StrayReport&)> e
 
 void ChildProcess::bury() {
   child_->reap();
-  output_->close();
+  if (output_) output_->close();
   remove_files();
 }
 
 void ChildProcess::remove_files() noexcept {
+  remove_child_record(worker_id_, site_.files);
   scratch_.discard();
   leaf_.discard();
   if (black_box_) black_box_->remove();
@@ -189,7 +229,9 @@ void ChildProcess::remove_files() noexcept {
   for (const std::filesystem::path& fifo : {output_names().out, output_names().err}) unlink(fifo.c_str());
 }
 
-std::optional<process::BlackBoxSnapshot> ChildProcess::last_words() const { return black_box_->read(); }
+std::optional<process::BlackBoxSnapshot> ChildProcess::last_words() const {
+  return black_box_ ? black_box_->read() : std::nullopt;
+}
 
 std::optional<process::CrashFile> ChildProcess::crash() const { return process::read_crash_file(crash_file_); }
 

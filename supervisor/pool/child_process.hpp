@@ -15,6 +15,7 @@
 #include <string>
 #include <string_view>
 
+#include "supervisor/pool/child_record.hpp"
 #include "supervisor/pool/options.hpp"
 #include "supervisor/process/black_box_file.hpp"
 #include "supervisor/process/cgroups.hpp"
@@ -71,6 +72,9 @@ class ChildProcess {
   std::optional<LaunchFailure> launch(std::string_view endpoint, std::string_view token,
                                       const std::optional<std::string>& devices);
 
+  /// Takes over one that an earlier supervisor had started. `ended` may be called soon.
+  void adopt(const ChildRecord& record, process::Child child);
+
   /// 0 while it is being forked.
   pid_t pid() const { return child_ ? child_->pid() : 0; }
   const std::optional<process::ExitStatus>& status() const { return status_; }
@@ -88,7 +92,9 @@ class ChildProcess {
   bool oom_killed() const { return oom_verdict_.oom_killed; }
 
   /// Passes on what the pipes hold at this moment.
-  void drain_output() { output_->drain(); }
+  void drain_output() {
+    if (output_) output_->drain();
+  }
   /// Bytes of output that were too much, and reached nobody but the tail.
   std::uint64_t output_dropped() const { return output_ ? output_->bytes_dropped() : 0; }
   /// The last lines of output, also of a flood.
@@ -115,6 +121,7 @@ class ChildProcess {
   void fork(process::ForkServer& server, process::SpawnPlan plan);
   void begin(process::Child child);
   process::OomCounts oom_counts() const;
+  void leave_record();
   void exited(const process::ExitStatus& status);
   void remove_files() noexcept;
 
@@ -122,6 +129,7 @@ class ChildProcess {
   const std::string worker_id_;
   Handlers handlers_;
   std::string cookie_;
+  std::string token_;
   process::Scratch scratch_;
   process::CgroupLeaf leaf_;
   std::optional<process::BlackBoxFile> black_box_;

@@ -129,6 +129,13 @@ Token Token::random() {
   return token;
 }
 
+Token Token::of(std::string_view hex) {
+  Token token;
+  assert(hex.size() == token.hex.size());
+  std::memcpy(token.hex.data(), hex.data(), token.hex.size());
+  return token;
+}
+
 struct LinkState : std::enable_shared_from_this<LinkState> {
   LinkState(asio::any_io_executor executor, std::string where, const LinkOptions& how);
   ~LinkState();

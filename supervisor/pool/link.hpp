@@ -35,6 +35,8 @@ struct Token {
 
   /// From the kernel's generator. Throws std::system_error.
   static Token random();
+  /// Of its 32 digits.
+  static Token of(std::string_view hex);
   std::string_view view() const { return {hex.data(), hex.size()}; }
   bool operator==(const Token&) const = default;
 };

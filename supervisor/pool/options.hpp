@@ -50,6 +50,9 @@ struct Options {
   milliseconds heartbeat{1'000};
   std::uint32_t chunk_window = 64;
   std::uint64_t chunk_window_bytes = 4 << 20;
+  /// How long a child goes on without a supervisor; 0: it ends with it, and no child of an earlier one is adopted.
+  milliseconds orphan_timeout{0};
+  std::uint64_t orphan_buffer = 1 << 20;  ///< bytes of log lines it keeps meanwhile
   milliseconds ack_delay{50};  ///< how long an acknowledged result may wait for a job to carry the acknowledgement
   /// Asked of every JSON body a child sends: what is wrong with it, or nothing. Empty: not asked.
   std::function<std::optional<std::string>(std::string_view)> check_json;
@@ -58,6 +61,7 @@ struct Options {
   milliseconds stop_time{5'000};       ///< from the request to end until SIGTERM, where no grace is given
   milliseconds terminate_time{2'000};  ///< from SIGTERM to SIGKILL
   milliseconds silence_time{500};      ///< from the closing of a connection to SIGKILL, for a child that lives on
+  milliseconds adoption_time{10'000};  ///< for a child of an earlier supervisor to connect; then it is killed
   milliseconds reading_time{1'000};    ///< to read a dead child's connection to the end; then it is cut
   milliseconds strays_time{2'000};     ///< to end what it left behind
   milliseconds stack_time{2'000};      ///< to put names to its stack
@@ -67,6 +71,7 @@ struct Options {
   std::string cookie_prefix;          ///< process::cookie_prefix of the state directory
   pid_t init = 0;                     ///< the process above us that is ours, too; 0: there is none
   RunNumber first_run = 0;            ///< no run before had this number or a higher one; 0: nobody will ask
+  int reap_reports = -1;              ///< the init's pipe (process::ReapReports), whose owner the pool becomes
   std::string hostname;
   std::string symboliser;  ///< process::find_symboliser()
 };

@@ -51,17 +51,9 @@ Pool::Pool(asio::any_io_executor executor, Options options)
       flush_timer_(executor_),
       window_timer_(executor_),
       hand_out_timer_(executor_) {
-  bool predecessor_ended = false;
-  if (!options_.cookie_prefix.empty()) {
-    const auto ended = process::end_leftovers(options_.cookie_prefix, kLeftoversTime);
-    if (ended.count > 0)
-      remarks_.push_back("ended " + std::to_string(ended.count) + " processes that an earlier supervisor had left");
-    predecessor_ended = ended.survivors.empty();
-    if (const auto more = cgroups_.end_leftovers(options_.cookie_prefix); more > 0)
-      remarks_.push_back("ended " + std::to_string(more) + " more that were in their cgroups, under other names");
-  }
-  prepare_runtime_dir(predecessor_ended);
-  scratch_ = std::make_unique<process::ScratchRoot>(options_.runtime_dir);
+  find_former_children();
+  prepare_runtime_dir();
+  scratch_ = std::make_unique<process::ScratchRoot>(options_.runtime_dir, kept_scratch());
   link_ = std::make_unique<Link>(executor_, options_.runtime_dir, LinkOptions{.limits = options_.limits});
   make_preload();
   make_places();
@@ -74,8 +66,17 @@ Pool::~Pool() {
   gone_.clear();
 }
 
+void Pool::end_leftovers(const process::Spared& spared) {
+  const auto ended = process::end_leftovers(options_.cookie_prefix, kLeftoversTime, spared);
+  if (ended.count > 0)
+    remarks_.push_back("ended " + std::to_string(ended.count) + " processes that an earlier supervisor had left");
+  predecessor_ended_ = ended.survivors.empty();
+  if (const auto more = cgroups_.end_leftovers(options_.cookie_prefix); more > 0)
+    remarks_.push_back("ended " + std::to_string(more) + " more that were in their cgroups, under other names");
+}
+
 /// Whoever can write there can speak as a child, or read what children write.
-void Pool::prepare_runtime_dir(bool predecessor_ended) {
+void Pool::prepare_runtime_dir() {
   const std::filesystem::path& dir = options_.runtime_dir;
   std::filesystem::create_directories(dir.parent_path());
   if (::mkdir(dir.c_str(), 0700) != 0 && errno != EEXIST)
@@ -86,17 +87,21 @@ void Pool::prepare_runtime_dir(bool predecessor_ended) {
   if (!S_ISDIR(found.st_mode) || found.st_uid != ::geteuid() || (found.st_mode & 077) != 0)
     throw std::system_error(EPERM, std::generic_category(),
                             "the runtime directory " + dir.string() + " must be its owner's alone (mode 0700)");
-  if (predecessor_ended) predecessor_ = Predecessor(files_of(options_));
+  if (predecessor_ended_) predecessor_ = Predecessor(files_of(options_));
   ever_ready_ = Predecessor::was_ready(files_of(options_));
-  std::filesystem::remove_all(files_of(options_));
-  if (::mkdir(files_of(options_).c_str(), 0700) != 0)
+  std::error_code none;
+  std::vector<std::filesystem::path> old;
+  for (const auto& entry : std::filesystem::directory_iterator(files_of(options_), none))
+    if (!is_kept(entry.path())) old.push_back(entry.path());
+  for (const std::filesystem::path& file : old) std::filesystem::remove_all(file);
+  if (::mkdir(files_of(options_).c_str(), 0700) != 0 && errno != EEXIST)
     throw std::system_error(errno, std::generic_category(), "create " + files_of(options_).string());
   if (options_.first_run != 0) Predecessor::mark(files_of(options_), options_.first_run);
   if (ever_ready_) Predecessor::mark_ready(files_of(options_));
 }
 
-void Pool::make_places() {
-  while (static_cast<int>(places_.size()) < workers_wanted_ + spares_wanted_)
+void Pool::make_places(int least) {
+  while (static_cast<int>(places_.size()) < std::max(least, workers_wanted_ + spares_wanted_))
     places_.emplace_back(static_cast<int>(places_.size()), executor_, options_);
 }
 
@@ -124,6 +129,7 @@ void Pool::start(WorkersListener& listener) {
                            .listener = listener,
                            .owner = *this});
   for (const auto& remark : cgroups_.remarks()) say("", remark.text, kDebug + static_cast<int>(remark.weight));
+  adopt_former_children();
   for (const std::string& remark : std::exchange(remarks_, {})) say("", remark);
   if (preload_) preload_->start();
   for (Place& place : places_) launch(place);
@@ -211,9 +217,11 @@ void Pool::say(std::string_view worker_id, std::string_view text, int level) {
   site_->listener.log({.run = 0, .worker_id = worker_id, .level = level, .stream = "pool", .text = text});
 }
 
-void Pool::set_up(Worker&) {
+void Pool::set_up(Worker& worker) {
   if (!std::exchange(ever_ready_, true)) Predecessor::mark_ready(files_of(options_));
   if (std::exchange(unhealthy_, false)) site_->listener.healthy();
+  if (worker.served()) worker.activate();
+  if (outdated_.erase(worker.number()) > 0) worker.retire();
   serve_with_spares();
 }
 

@@ -20,6 +20,7 @@
 #include <memory>
 #include <optional>
 #include <random>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -53,8 +54,8 @@ struct WorkerView {
 
 class Pool final : public Workers, private WorkerOwner {
  public:
-  /// Makes the runtime directory, ends what is left of a predecessor's children, sweeps, and opens the link. Blocks for
-  /// that. Throws std::system_error.
+  /// Makes the runtime directory, ends what is left of a predecessor's children and cannot be adopted, sweeps, and opens
+  /// the link. Blocks for that. Throws std::system_error.
   Pool(asio::any_io_executor executor, Options options);
   /// Children still there are killed. After stop() there are none.
   ~Pool() override;
@@ -64,7 +65,11 @@ class Pool final : public Workers, private WorkerOwner {
   /// Whether a child was ever ready, in this life or in one that ended by a crash.
   bool ever_ready() const { return ever_ready_; }
 
-  /// Launches the children. `listener` outlives the pool.
+  /// The child of an earlier supervisor that this job was handed to, and that will be adopted, dead or alive; 0: none
+  /// can be. Before start().
+  WorkerNumber claim(const Recovered& known, const Instant& now);
+
+  /// Launches the children, and adopts those that are there. `listener` outlives the pool.
   void start(WorkersListener& listener);
   /// No more children. Those there finish what they have, for no longer than `grace`, and are ended; `stopped` is called
   /// once they are gone with all they had started, and their files are removed. Once.
@@ -118,11 +123,24 @@ class Pool final : public Workers, private WorkerOwner {
   void holds_progress() override { owes_acks(false); }
   void window_opened() override;
 
-  void prepare_runtime_dir(bool predecessor_ended);
+  /// adoption.cpp
+  struct FormerChild {
+    WorkerNumber number = 0;
+    ChildRecord record;
+    process::Adopted process;
+    std::vector<Worker::Former> runs;
+  };
+  void find_former_children();
+  void adopt_former_children();
+  std::set<std::string> kept_scratch() const;
+  bool is_kept(const std::filesystem::path& file) const;
+
+  void end_leftovers(const process::Spared& spared);
+  void prepare_runtime_dir();
   void deal_out_devices();
   bool is_wanted(const Place& place) const { return place.index < workers_wanted_ + spares_wanted_; }
   void say(std::string_view worker_id, std::string_view text, int level = kWarning);
-  void make_places();
+  void make_places(int least = 0);
   void make_preload();
   void launch(Place& place);
   void launch_after(Place& place, milliseconds wait);
@@ -142,6 +160,9 @@ class Pool final : public Workers, private WorkerOwner {
   const Options options_;
   std::mt19937_64 generator_;
   Predecessor predecessor_;
+  bool predecessor_ended_ = false;
+  std::vector<FormerChild> former_;  ///< until start()
+  std::set<WorkerNumber> outdated_;  ///< adopted, and to be ended after their jobs
   Runs runs_;
   process::OomCounters oom_;
   process::Cgroups cgroups_;

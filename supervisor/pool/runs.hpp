@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,12 +27,13 @@ struct Run : boost::intrusive::list_base_hook<> {
   Worker* worker = nullptr;
   std::string job_id;
   int attempt = 1;
-  Time handed;                       ///< when it was sent
-  Time entered{};                    ///< when its handler was first known to run
-  bool left = false;                 ///< after a death: its handler had returned
-  bool started = false;              ///< a message of it has come
-  bool recalled = false;             ///< asked back
-  bool over = false;                 ///< answered, handed back or failed: only acknowledgements are left
+  Time handed;                                 ///< when it was sent
+  Time entered{};                              ///< when its handler was first known to run
+  bool left = false;                           ///< after a death: its handler had returned
+  bool started = false;                        ///< a message of it has come
+  bool recalled = false;                       ///< asked back
+  bool over = false;                           ///< answered, handed back or failed: only acknowledgements are left
+  std::optional<protocol::CancelReason> stop;  ///< asked of it
   bool broken = false;               ///< failed by us for what the child said about it: whatever else comes is ignored
   std::uint64_t dropped_before = 0;  ///< bytes of output its child had lost to a flood when it was handed out
   protocol::Sequence sequence;

@@ -157,7 +157,8 @@ void Worker::run(const Assignment& assignment) {
 void Worker::cancel(Run& run, StopReason reason) {
   if (run.over) return;
   stop_reason_ = reason;
-  send(protocol::Cancel{.run = run.number, .reason = on_the_wire(reason)});
+  run.stop = on_the_wire(reason);
+  send(protocol::Cancel{.run = run.number, .reason = *run.stop});
 }
 
 void Worker::recall(Run& run) {
@@ -243,6 +244,8 @@ void Worker::dump() {
   leave();
   arm(kDumpTime, &Worker::step_kill);
 }
+
+void Worker::dismiss(std::string reason) { kill_for(Cause::Retired, std::move(reason)); }
 
 void Worker::refresh() { kill_for(Cause::Refresh, "a clean process was asked for"); }
 

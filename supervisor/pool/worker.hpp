@@ -42,6 +42,15 @@ class Worker final : private LineHandler {
   /// failing comes later: as a death.)
   std::optional<LaunchFailure> launch(const std::optional<std::string>& devices);
 
+  /// Instead: goes on with a process of an earlier supervisor, dead or alive, and the runs it had been given.
+  struct Former {
+    RunNumber run = 0;
+    std::string job_id;
+    int attempt = 1;
+    Time started;
+  };
+  void adopt(const ChildRecord& record, process::Child child, const std::vector<Former>& runs);
+
   // Commands. Each is ignored where it comes too late.
   void activate();
   void run(const Assignment& assignment);
@@ -56,6 +65,10 @@ class Worker final : private LineHandler {
   void refresh();
   /// Lets it finish what it has, and end.
   void retire();
+  /// It is given no further jobs.
+  void withhold_jobs() { withdraw(); }
+  /// Ends it at once, for no fault of its own.
+  void dismiss(std::string reason);
   /// The pool ends: lets it finish what it has, but for no longer than `grace`.
   void stop(milliseconds grace);
 
@@ -125,6 +138,10 @@ class Worker final : private LineHandler {
 
   // What the child says: worker_messages.cpp
   void received(Received& received) override;
+  void welcome(const protocol::Hello& hello, std::uint32_t version);
+  std::vector<protocol::Acked> resume(const protocol::Hello& hello, std::uint32_t version);
+  bool settle_missing_runs(const std::vector<protocol::Acked>& seen);
+  void adoption_overdue();
   void garbled(const protocol::DecodeError& error) override;
   void closed() override;
   void on(const protocol::Hello& hello, Received&);
@@ -205,6 +222,7 @@ class Worker final : private LineHandler {
   Time ended_at_{};
   Cause cause_ = Cause::Itself;
   bool greeted_ = false;                        ///< it has said hello
+  bool adopted_ = false;                        ///< from an earlier supervisor
   bool modules_hidden_ = false;                 ///< see hidden_modules.hpp
   std::vector<std::string> interpreter_stack_;  ///< what its crash file has of one
   std::string remark_;

@@ -59,14 +59,7 @@ void Worker::on(const protocol::Hello& hello, Received&) {
   }
   greeted_ = true;
   become(WorkerState::SettingUp);
-  const Options& options = site_.options;
-  send(protocol::Welcome{.version = std::get<std::uint32_t>(answer),
-                         .worker_id = id_,
-                         .heartbeat_ms = static_cast<std::uint32_t>(options.heartbeat.count()),
-                         .chunk_window = options.chunk_window,
-                         .chunk_window_bytes = options.chunk_window_bytes,
-                         .max_body = options.limits.max_body,
-                         .max_chunk = options.limits.max_chunk});
+  welcome(hello, std::get<std::uint32_t>(answer));
 }
 
 void Worker::on(const protocol::Ready& ready, Received&) {

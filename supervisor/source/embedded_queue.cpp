@@ -259,7 +259,7 @@ std::uint64_t EmbeddedQueue::wait(std::string_view id, milliseconds wait, Seen s
   return waiter.number;
 }
 
-std::uint64_t EmbeddedQueue::follow(std::string_view id, Position known,
+std::uint64_t EmbeddedQueue::follow(std::string_view id, Position known, std::optional<milliseconds> wait,
                                     std::function<void(const JobView*, News)> seen) {
   Entry* entry = find(id);
   if (!entry) {
@@ -277,7 +277,7 @@ std::uint64_t EmbeddedQueue::follow(std::string_view id, Position known,
     seen(&view, news(*entry, known));
     return 0;
   }
-  Waiter& waiter = add_waiter(*entry, {});
+  Waiter& waiter = add_waiter(*entry, wait);
   waiter.followed = std::move(seen);
   waiter.known = known;
   return waiter.number;
@@ -417,7 +417,7 @@ void EmbeddedQueue::progress(const Job& job, Payload value) {
 
 void EmbeddedQueue::chunk(const Job& job, std::uint32_t number, Payload value, std::function<void()> taken) {
   Entry* entry = find(job.id);
-  if (!entry || is_final(entry->status)) return taken();
+  if (!entry || is_final(entry->status) || number <= entry->last_chunk) return taken();
   entry->chunk_bytes += value.size();
   entry->chunks.push_back(std::move(value));
   entry->last_chunk = number;
@@ -481,7 +481,8 @@ void EmbeddedQueue::wake(Entry& entry) {
   std::vector<std::uint64_t> due;
   std::erase_if(entry.waiters, [&](std::uint64_t number) {
     const Waiter& waiter = *waiters_.at(number);
-    bool wanted = final || waiter.followed || (waiter.polled && std::exchange(unread, false));
+    bool news = waiter.followed && (waiter.known.change != kChunksOnly || waiter.known.chunk < entry.last_chunk);
+    bool wanted = final || news || (waiter.polled && std::exchange(unread, false));
     if (wanted) due.push_back(number);
     return wanted;
   });
@@ -573,7 +574,10 @@ void EmbeddedQueue::tick() {
       continue;
     }
     JobView view = waiter->entry->view();
-    waiter->seen(&view);
+    if (waiter->followed)
+      waiter->followed(&view, news(*waiter->entry, waiter->known));
+    else
+      waiter->seen(&view);
   }
   while (Entry* due = shortened_.pop_due(now)) drop_now(*due);
   for (auto* kept : {&kept_async_, &kept_sync_})

@@ -60,7 +60,13 @@ class EmbeddedQueue final : public Source, public Endpoint {
   CancelResult cancel(std::string_view id) override;
   std::size_t purge() override;
   HealthView health() const override;
-  std::uint64_t follow(std::string_view id, Position known, std::function<void(const JobView*, News)> seen) override;
+  std::uint64_t follow(std::string_view id, Position known, std::function<void(const JobView*, News)> seen) override {
+    return follow(id, known, {}, std::move(seen));
+  }
+  std::uint64_t stream_after(std::string_view id, std::uint32_t after, milliseconds wait,
+                             std::function<void(const JobView*, News)> seen) override {
+    return follow(id, {after, wait > milliseconds(0) ? kChunksOnly : 0}, wait, std::move(seen));
+  }
   void retry(std::string_view id, std::function<void(std::optional<Accepted>)> answered) override;
   void shorten(std::string_view id, milliseconds ttl) override;
   void list(std::size_t most, std::function<void(std::span<const JobView>)> seen) const override;
@@ -95,6 +101,10 @@ class EmbeddedQueue final : public Source, public Endpoint {
   Waiter& add_waiter(Entry& entry, std::optional<milliseconds> wait);
   void poll_stored(Entry& entry, Unread seen);
   void give_unread(Entry& entry, std::vector<Payload> unread, const Unread& seen);
+  /// A position of somebody who waits for chunks, and for no other change.
+  static constexpr std::uint64_t kChunksOnly = ~std::uint64_t{0};
+  std::uint64_t follow(std::string_view id, Position known, std::optional<milliseconds> wait,
+                       std::function<void(const JobView*, News)> seen);
   void follow_stored(Entry& entry, Position known, std::function<void(const JobView*, News)> seen);
   News news(const Entry& entry, Position known) const;
   void make_room(Entry& entry);

@@ -140,7 +140,7 @@ void RunPodPosts::open(const std::string& job_id, const Recovered* known) {
 
 void RunPodPosts::chunk(const std::string& job_id, std::uint32_t number, Payload value, std::function<void()> taken) {
   Lane* lane = find(job_id);
-  if (!lane || lane->muted || lane->ended) return taken();
+  if (!lane || lane->muted || lane->ended || number <= lane->chunk_sent) return taken();
   streams_ = true;
   if (!urls_.has_chunks()) return taken();
   lane->chunks.push_back({number, std::move(value), std::move(taken)});

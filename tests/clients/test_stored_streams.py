@@ -100,11 +100,11 @@ def test_both_survive_a_further_restart(finished):
 
 def test_a_job_that_was_cut_off_gives_what_it_had_streamed(tmp_path):
     state = tmp_path / "state"
-    with Endpoint(TOKENS, state=state) as endpoint:
+    with Endpoint(TOKENS, "--orphan-timeout", "0", state=state) as endpoint:
         job = endpoint.run({"text": " ".join(WORDS), "delay_ms": 50})
         had = chunks_of(events(endpoint, job, most=20))
         endpoint.stop(signal.SIGKILL)
-    with Endpoint(TOKENS, state=state) as endpoint:
+    with Endpoint(TOKENS, "--orphan-timeout", "0", state=state) as endpoint:
         assert endpoint.wait(job)["status"] == "FAILED"
         status, stored = poll(endpoint, job)
         assert status == "FAILED" and len(stored) >= len(had) and stored == WORDS[:len(stored)]
@@ -116,11 +116,11 @@ def test_a_job_that_was_cut_off_gives_what_it_had_streamed(tmp_path):
 def test_a_job_that_is_tried_again_streams_behind_what_was_seen(tmp_path):
     """The numbers go on, so that a client that resumes misses nothing of the new attempt."""
     state = tmp_path / "state"
-    with Endpoint(TOKENS, "--retries", "1", state=state) as endpoint:
+    with Endpoint(TOKENS, "--retries", "1", "--orphan-timeout", "0", state=state) as endpoint:
         job = endpoint.run({"text": " ".join(WORDS[:20]), "delay_ms": 100})
         had = chunks_of(events(endpoint, job, most=8))
         endpoint.stop(signal.SIGKILL)
-    with Endpoint(TOKENS, "--retries", "1", state=state) as endpoint:
+    with Endpoint(TOKENS, "--retries", "1", "--orphan-timeout", "0", state=state) as endpoint:
         rest = events(endpoint, job, last=had[-1][0])
         numbers = [number for number, _ in chunks_of(rest)]
         assert numbers == sorted(set(numbers)) and numbers[0] > had[-1][0]
@@ -131,11 +131,11 @@ def test_a_job_that_is_tried_again_streams_behind_what_was_seen(tmp_path):
 
 def test_a_job_that_waited_streams_after_the_restart(tmp_path):
     state = tmp_path / "state"
-    with Endpoint(TOKENS, "--grace", "100ms", state=state) as endpoint:
+    with Endpoint(TOKENS, "--grace", "100ms", "--orphan-timeout", "0", state=state) as endpoint:
         endpoint.run({"text": "x", "delay_ms": 600_000})
         job = endpoint.run({"text": " ".join(WORDS[:5])})
         endpoint.stop(signal.SIGKILL)
-    with Endpoint(TOKENS, state=state) as endpoint:
+    with Endpoint(TOKENS, "--orphan-timeout", "0", state=state) as endpoint:
         assert poll_to_the_end(endpoint, job) == WORDS[:5]
 
 

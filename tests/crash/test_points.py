@@ -4,13 +4,12 @@ A client sends two jobs and asks for them, gets as far as it gets, and after the
 what it was promised, and sends again, under the same idempotency key, what it had no answer to."""
 
 import http.client
-import json
 import os
 
 import pytest
 
 from sanitizer import sanitized
-from endpoint import BUILD, FINAL, Endpoint
+from endpoint import BUILD, Endpoint
 
 LEDGER = str(BUILD / "tests" / "crash" / "ledger")
 DIE_AT = str(BUILD / "tests" / "crash" / "die_at.so")
@@ -90,13 +89,7 @@ def test_no_point_loses_a_job_or_runs_it_once_too_often(tmp_path, retries):
         for key, job in client.promised.items():
             state, ran = client.ended[key], counts.get(job, 0)
             told = f"point {number}, {point}: {state}, started {ran} times"
-            assert ran <= 1 + retries, told
-            if state["status"] == "COMPLETED":
-                assert state["output"] == [0, 1] and ran >= 1, told
-            else:
-                # Only what was started may count as cut off; the black box told the next supervisor what was not.
-                assert retries == 0 and state["status"] == "FAILED" and ran == 1, told
-                assert json.loads(state["error"])["error_type"] == "WorkerLost", told
-            assert state["status"] in FINAL
+            # Its child is adopted by the next supervisor; what it had not started was told by its black box.
+            assert state["status"] == "COMPLETED" and state["output"] == [0, 1] and ran == 1, told
     assert set(seen) == {"before the first write", "before the sync", "after the sync"}, seen
     assert min(seen.values()) >= 8, f"too few writes to mean anything: {seen}"

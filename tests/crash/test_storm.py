@@ -91,17 +91,9 @@ def test_every_promise_is_kept(tmp_path, retries):
         ends = {job: endpoint.get(f"/status/{job}").json for job in storm.accepted}
 
     counts = starts(ledger)
-    assert max(counts.values()) <= 1 + retries
-    lost = unstarted = 0
+    # Their children are adopted: each runs once, however often its supervisor dies.
+    assert max(counts.values()) == 1
     for job, state in ends.items():
         assert state == storm.ended.get(job, state), "an end that was told changed"
-        if state["status"] == "COMPLETED":
-            assert counts.get(job, 0) >= 1 and state["output"] == [], state
-        else:
-            assert state["status"] == "FAILED" and "WorkerLost" in str(state), state
-            lost += 1
-            unstarted += job not in counts
-    # Each kill can cut off no more than the supervisor had handed out: two jobs, and a window of 16 beside each.
-    assert lost <= storm.kills * 2 * 17, (lost, storm.kills)
-    assert retries == 0 or lost <= len(ends) / 100
-    print(f"{len(ends)} jobs, {storm.kills} kills, {lost} cut off ({unstarted} before they started), {sum(counts.values())} starts")
+        assert state["status"] == "COMPLETED" and counts.get(job, 0) == 1 and state["output"] == [], state
+    print(f"{len(ends)} jobs, {storm.kills} kills, {sum(counts.values())} starts")

@@ -90,8 +90,9 @@ def test_a_second_term_shortens(tmp_path):
 
 
 def test_a_killed_supervisor_loses_no_accepted_job(tmp_path):
+    """Also where children are not to go on without it."""
     state = tmp_path / "state"
-    with Endpoint(ZOO, state=state) as endpoint:
+    with Endpoint(ZOO, "--orphan-timeout", "0", state=state) as endpoint:
         done = endpoint.runsync({"do": "ok", "value": 7})
         done_async = endpoint.run({"do": "ok", "value": 8})
         endpoint.wait(done_async)
@@ -100,7 +101,7 @@ def test_a_killed_supervisor_loses_no_accepted_job(tmp_path):
         until(lambda: endpoint.get(f"/status/{cut_off}").json["status"] == "IN_PROGRESS", what="its start")
         children = endpoint.children()
         assert endpoint.stop(signal.SIGKILL) == -signal.SIGKILL
-    with Endpoint(ZOO, state=state) as endpoint:
+    with Endpoint(ZOO, "--orphan-timeout", "0", state=state) as endpoint:
         assert not any(os.path.exists(f"/proc/{pid}") and "Z" not in open(f"/proc/{pid}/stat").read().split(")")[1][:3]
                        for pid in children)
         assert endpoint.get(f"/status/{done_async}").json["output"] == 8
@@ -110,8 +111,8 @@ def test_a_killed_supervisor_loses_no_accepted_job(tmp_path):
         assert done["output"] == 7
 
 
-def test_a_child_does_not_outlive_its_supervisor(tmp_path):
-    with Endpoint(ZOO, state=tmp_path / "state") as endpoint:
+def test_a_child_does_not_outlive_its_supervisor_if_told_so(tmp_path):
+    with Endpoint(ZOO, "--orphan-timeout", "0", state=tmp_path / "state") as endpoint:
         job = endpoint.run({"do": "sleep_ms", "ms": 60000})
         until(lambda: endpoint.get(f"/status/{job}").json["status"] == "IN_PROGRESS", what="its start")
         children = endpoint.children()

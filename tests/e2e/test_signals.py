@@ -90,7 +90,7 @@ def test_a_wrong_file_changes_nothing(tmp_path):
 
 
 def test_usr1_says_the_state(tmp_path):
-    with Endpoint(ZOO, "--workers", "2", state=tmp_path / "state") as endpoint:
+    with Endpoint(ZOO, "--workers", "2", "--orphan-timeout", "0", state=tmp_path / "state") as endpoint:
         job = endpoint.run({"do": "sleep_ms", "ms": 60000})
         until(lambda: endpoint.get(f"/status/{job}").json["status"] == "IN_PROGRESS", what="its start")
         endpoint.process.send_signal(signal.SIGUSR1)

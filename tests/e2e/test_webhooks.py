@@ -89,7 +89,7 @@ def test_it_is_tried_again_until_it_is_taken(tmp_path):
 
 def test_a_restarted_supervisor_delivers_what_its_predecessor_could_not(tmp_path):
     with Receiver(down=True) as receiver:
-        options = [*SOON, "--keep-sync", "1s"]
+        options = [*SOON, "--keep-sync", "1s", "--orphan-timeout", "0"]
         with Endpoint(ZOO, *options, state=tmp_path / "state") as endpoint:
             done = endpoint.run({"do": "ok", "value": "done"}, webhook=f"{receiver.url}/done")
             failed = endpoint.run({"do": "segfault"}, webhook=f"{receiver.url}/failed")

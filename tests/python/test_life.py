@@ -269,8 +269,8 @@ def test_programs_of_a_handler_see_a_plain_environment(serve):
     assert endpoint.runsync({"do": "subprocess", "code": code})["output"].strip() == "None None"
 
 
-def test_a_supervisor_killed_takes_its_children_along(tmp_path):
-    with Endpoint([sys.executable, LIFE, "standard"], state=tmp_path / "s") as endpoint:
+def test_a_supervisor_killed_takes_its_children_along_if_they_are_told_so(tmp_path):
+    with Endpoint([sys.executable, LIFE, "standard"], "--orphan-timeout", "0", state=tmp_path / "s") as endpoint:
         begun(endpoint, {"do": "sleep", "s": 600})
         assert endpoint.stop(signal.SIGKILL) == -signal.SIGKILL
     until(lambda: not processes_with(str(tmp_path)), timeout=60, what="the children's end")

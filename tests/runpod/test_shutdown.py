@@ -109,7 +109,7 @@ def test_a_platform_that_stays_away_does_not_hold_the_end_up_for_ever(tmp_path):
 
 def test_a_killed_supervisor_loses_no_job(tmp_path, platform):
     platform.add(zoo("once", do="sleep_ms", ms=600_000), zoo("again", do="sleep_ms", ms=3000))
-    with Worker(platform, ZOO, "--workers", "2", "--retries", "1", "--execution-timeout", "20s",
+    with Worker(platform, ZOO, "--workers", "2", "--execution-timeout", "20s",
                 state=tmp_path / "state") as worker:
         running(platform, "once", "again")
         worker.kill()
@@ -121,7 +121,7 @@ def test_a_killed_supervisor_loses_no_job(tmp_path, platform):
 
     state = tmp_path / "state2"
     platform.add(zoo("lost", do="hang"))
-    with Worker(platform, ZOO, state=state) as worker:
+    with Worker(platform, ZOO, "--orphan-timeout", "0", state=state) as worker:
         running(platform, "lost")
         worker.kill()
         worker.start()
@@ -132,7 +132,7 @@ def test_a_killed_supervisor_loses_no_job(tmp_path, platform):
 def test_below_its_init_a_killed_supervisor_comes_back_by_itself(tmp_path):
     with Platform(hold=2) as platform:
         platform.add(zoo("a", do="sleep_ms", ms=3000))
-        with Worker(platform, ZOO, "--retries", "1", state=tmp_path / "state", env={"BULKHEAD_INIT": "always"}) as worker:
+        with Worker(platform, ZOO, state=tmp_path / "state", env={"BULKHEAD_INIT": "always"}) as worker:
             running(platform, "a")
             (supervisor, *_) = map(int, open(f"/proc/{worker.process.pid}/task/{worker.process.pid}/children").read().split())
             os.kill(supervisor, signal.SIGKILL)
