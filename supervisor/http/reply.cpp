@@ -21,8 +21,10 @@ void write_state(Reply& reply, std::string_view id, std::string_view status) {
   reply.raw("{\"id\":").string(id).raw(",\"status\":").string(status).raw("}");
 }
 
-void write_stream(Reply& reply, const JobView& view, const std::vector<Payload>& chunks, std::int64_t now_ms) {
+void write_stream(Reply& reply, const JobView& view, const std::vector<Payload>& chunks, std::int64_t now_ms,
+                  std::optional<std::uint32_t> after) {
   reply.raw("{");
+  if (after) reply.raw("\"after\":").number(*after).raw(",");
   if (is_final(view.status)) {
     write_job_members(reply, view, now_ms);
   } else {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -50,7 +51,9 @@ void write_state(Reply& reply, std::string_view id, std::string_view status);
 
 /// {"delayTime","id","status","stream":[{"output":…},…]}; with a final state the rest of the job object too, so that a
 /// client that stops at the first final answer has missed nothing.
-void write_stream(Reply& reply, const JobView& view, const std::vector<Payload>& chunks, std::int64_t now_ms);
+/// `after`: the number of the last chunk, for clients who count, as "after".
+void write_stream(Reply& reply, const JobView& view, const std::vector<Payload>& chunks, std::int64_t now_ms,
+                  std::optional<std::uint32_t> after = {});
 
 void write_health(Reply& reply, const HealthView& health);
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
+#include <limits>
 
 #include "supervisor/http/events.hpp"
 #include "supervisor/http/waiting.hpp"
@@ -56,6 +58,24 @@ void status_sync(Api& api, Exchange& exchange) {
   if (auto wait = wait_time(exchange)) answer_when_final(api, exchange, exchange.id(), *wait);
 }
 
+/// For a client that says how far it is: exact, whatever was cut off on the way.
+void stream_after(Api& api, Exchange& exchange, std::string_view text, milliseconds wait) {
+  auto after = whole_number(text);
+  if (!after || *after < 0 || *after > std::numeric_limits<std::uint32_t>::max() - 1) {
+    return exchange.send(
+        Problem{.code = "invalid_request",
+                .message = "after must be the number of a chunk, 0 to 4294967294: 0 gives all of them"});
+  }
+  auto seen = [&api, self = exchange.shared_from_this()](const JobView* view, const Endpoint::News& news) {
+    if (!self->open()) return;
+    if (view == nullptr) return self->send(unknown_job(self->id()));
+    write_stream(self->reply(), *view, news.chunks, api.clock.now().wall_ms, news.position.chunk);
+    self->send();
+  };
+  exchange.waits_as(
+      api.endpoint.stream_after(exchange.id(), static_cast<std::uint32_t>(*after), wait, std::move(seen)));
+}
+
 void stream(Api& api, Exchange& exchange) {
   if (wants_events(exchange.head().accept)) return follow_as_events(api, exchange);
   milliseconds wait{0};
@@ -64,6 +84,7 @@ void stream(Api& api, Exchange& exchange) {
     if (!asked) return;
     wait = *asked;
   }
+  if (auto after = parameter(exchange.query(), "after")) return stream_after(api, exchange, *after, wait);
   auto seen = [&api, self = exchange.shared_from_this()](const JobView* view, std::vector<Payload> chunks) {
     if (!self->open()) return;
     if (view == nullptr) return self->send(unknown_job(self->id()));

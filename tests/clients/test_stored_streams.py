@@ -148,3 +148,41 @@ def test_polls_and_followers_share_a_stream(tmp_path):
         assert poll(endpoint, job) == ("COMPLETED", WORDS)
         assert len(chunks_of(events(endpoint, job))) == 200
         until(lambda: poll(endpoint, job)[1] == [], what="nothing more")
+
+
+def poll_after(endpoint, job, after, wait=None):
+    answer = endpoint.get(f"/stream/{job}?after={after}" + (f"&wait={wait}" if wait else ""))
+    assert answer.status == 200, answer.body
+    return answer.json["status"], [chunk["output"] for chunk in answer.json["stream"]], answer.json["after"]
+
+
+def test_a_poll_that_says_how_far_it_is_takes_nothing_away(tmp_path):
+    state = tmp_path / "state"
+    with Endpoint(TOKENS, state=state) as endpoint:
+        job = endpoint.run({"text": " ".join(WORDS), "delay_ms": 5})
+        after, seen = 0, []
+        while len(seen) < 150:
+            status, some, after = poll_after(endpoint, job, after, wait=60_000)
+            assert some or status in FINAL, "it waits for a chunk"
+            seen += some
+        assert seen == WORDS[:len(seen)] and after == len(seen)
+        endpoint.wait(job)
+        assert poll_after(endpoint, job, 150) == ("COMPLETED", WORDS[150:], 200)
+        assert poll_after(endpoint, job, 200, wait=60_000) == ("COMPLETED", [], 200)
+        assert poll(endpoint, job) == ("COMPLETED", WORDS)
+        for wrong in ("-1", "x", "4294967295"):
+            answer = endpoint.get(f"/stream/{job}?after={wrong}")
+            assert answer.status == 400 and "after" in str(answer.json), answer.body
+        endpoint.stop(signal.SIGKILL)
+    with Endpoint(TOKENS, state=state) as endpoint:
+        assert poll_after(endpoint, job, 0) == ("COMPLETED", WORDS, 200)
+        assert poll_after(endpoint, job, 199) == ("COMPLETED", WORDS[199:], 200)
+
+
+def test_a_poll_that_says_how_far_it_is_waits_no_longer_than_it_asked(tmp_path):
+    with Endpoint(TOKENS, state=tmp_path / "state") as endpoint:
+        job = endpoint.run({"text": "x", "delay_ms": 600_000})
+        until(lambda: endpoint.get(f"/status/{job}").json["status"] == "IN_PROGRESS", what="its start")
+        assert poll_after(endpoint, job, 0) == ("IN_PROGRESS", [], 0)
+        assert poll_after(endpoint, job, 0, wait=1000) == ("IN_PROGRESS", [], 0)
+        endpoint.post(f"/cancel/{job}")
