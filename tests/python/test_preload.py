@@ -201,8 +201,9 @@ def test_without_a_fork_server_children_are_started(serve, tmp_path):
     assert sum("until it is back" in line for line in endpoint.lines) == 1
 
 
-def test_a_supervisor_that_is_killed_takes_all_along(tmp_path):
-    endpoint = Endpoint([sys.executable, HEAVY], "--preload", "heavy_module", "--workers", "2", state=tmp_path / "s")
+def test_a_supervisor_that_is_killed_takes_all_along_if_they_are_told_so(tmp_path):
+    endpoint = Endpoint([sys.executable, HEAVY], "--preload", "heavy_module", "--workers", "2", "--orphan-timeout", "0",
+                        state=tmp_path / "s")
     endpoint.run({"do": "sleep", "s": 600})
     server = server_of(endpoint)
     family = [server, *Path(f"/proc/{server}/task/{server}/children").read_text().split()]
