@@ -68,7 +68,7 @@ def test_version_1_bounds_memory_and_processes(tmp_path):
 
 @needs_v1
 def test_what_a_killed_supervisor_left_in_a_cgroup_is_ended(tmp_path):
-    options = ["--worker-pids-max", "100"]
+    options = ["--worker-pids-max", "100", "--orphan-timeout", "0"]  # a child that is adopted keeps what it started
     with Endpoint(ZOO, *options, state=tmp_path / "state", dies=True) as endpoint:
         endpoint.wait_ready()
         strays = endpoint.runsync({"do": "strays", "count": 2, "hidden": 1})["output"]["strays"]
