@@ -10,12 +10,13 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from endpoint import Endpoint
+from endpoint import BULKHEAD, Endpoint
 
 HERE = Path(__file__).parent
 # As an installation would have it for Bulkhead's own module; here it also makes the drop-in visible.
 ENV = {**os.environ, "PYTHONPATH": os.path.join(os.environ["BULKHEAD_BUILD"], "child", "python"), "PYTHONDONTWRITEBYTECODE": "1"}
 ENV.pop("BULKHEAD_SOCKET", None)
+ENV["PATH"] = os.path.dirname(BULKHEAD) + os.pathsep + ENV["PATH"]  # the build folder may have any name
 
 
 def run(form, *words, cwd, program="zoo.py", env=None):
