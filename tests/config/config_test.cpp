@@ -302,7 +302,7 @@ struct Mistake {
 
 TEST(Config, MistakesOnTheCommandLineAreExplained) {
   const Mistake mistakes[] = {
-      {"unknown verb", {"start"}, kUsage, {"start", "run, serve, check, submit"}},
+      {"unknown verb", {"start"}, kUsage, {"start", "run, serve, check, doctor, submit"}},
       {"unknown flag", {"serve", "--wrokers", "3"}, kUsage, {"--wrokers", "did you mean --workers?"}},
       {"flag of serve", {"run", "--listen", "x:1", "--", "x"}, kUsage, {"--listen is an option of serve"}},
       {"flag of run", {"serve", "--prefetch", "1", "--", "x"}, kUsage, {"--prefetch is an option of run"}},
