@@ -80,8 +80,12 @@ def run(command, tmp_path):
 
 @by_case
 def test_by_itself(case, tmp_path):
-    done = run(program(case, "with the official package") + test_input(case), tmp_path)
-    said = done.stdout + done.stderr
+    for _ in range(5):
+        done = run(program(case, "with the official package") + test_input(case), tmp_path)
+        said = done.stdout + done.stderr
+        # A thread of the official package prints while the interpreter ends, now and then: a race of its own.
+        if "at interpreter shutdown, possibly due to daemon threads" not in said:
+            break
     assert done.returncode == (1 if case.error else 0), said
     if case.error:
         assert re.search(case.error, said), said
