@@ -411,6 +411,8 @@ ttl                  1d                            default
 cancel-grace         5s                            default
 term-grace           5s                            default
 grace                30s                           default
+orphan-timeout       1m                            default
+orphan-buffer        1MiB                          default
 dispatch-window      auto                          default
 prefetch             0                             default
 runpod-stop-pod      false                         default
