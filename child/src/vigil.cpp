@@ -3,6 +3,7 @@
 //
 // A link is made and dropped here only, so that its monitor has one thread for life.
 
+#include <fcntl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -202,7 +203,9 @@ void Session::end_process() const {
   const int size =
       std::snprintf(text, sizeof text, "bulkhead: %.400s; ending process %d, which did not end by itself\n",
                     why_.c_str(), static_cast<int>(getpid()));
-  if (size > 0 && write(STDERR_FILENO, text, static_cast<std::size_t>(std::min<int>(size, sizeof text - 1))) < 0) {
+  // Opened anew, so as not to wait: nobody may be left to read what the handler has filled standard error with.
+  const int hearer = open("/proc/self/fd/2", O_WRONLY | O_APPEND | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+  if (size > 0 && write(hearer, text, static_cast<std::size_t>(std::min<int>(size, sizeof text - 1))) < 0) {
     // Nobody is left to hear it.
   }
   _exit(kExitLost);

@@ -25,8 +25,12 @@
 namespace bulkhead {
 
 struct DispatcherOptions {
-  std::size_t queue_max = 1'000'000;    ///< jobs that wait; more are refused
-  milliseconds stop_time{5'000};        ///< between the stop token and SIGTERM
+  std::size_t queue_max = 1'000'000;  ///< jobs that wait; more are refused
+  milliseconds stop_time{5'000};      ///< between the stop token and SIGTERM
+  /// What a child finished while there was no supervisor is not late: a job that is taken up has this long for its child
+  /// to connect, whatever its deadline, and then as long again as `kept_time` for what was kept to arrive.
+  milliseconds connect_time{10'000};
+  milliseconds kept_time{2'000};
   milliseconds terminate_time{2'000};   ///< between SIGTERM and SIGKILL
   milliseconds kill_time{5'000};        ///< before SIGKILL is sent again
   int bystander_max = 3;                ///< times an unentered job is given back uncounted after a death
@@ -151,6 +155,7 @@ class Dispatcher final : public Intake, public WorkersListener {
   void answered(RunNumber run, std::uint32_t seq, Outcome outcome, std::chrono::microseconds run_time, bool refresh);
   void want_stop(Record& record, Why why);
   void arm(Record& record);
+  void arm_no_sooner(Record& record, milliseconds than);
   void set_deadline(Record& record, std::chrono::steady_clock::time_point deadline);
   void pump();
   Record* find(RunNumber run);

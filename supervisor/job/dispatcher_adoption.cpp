@@ -25,13 +25,22 @@ void Dispatcher::take_up(Record& record, const Recovered& known, WorkerNumber wo
   ++holder.open;
   runs_.emplace(record.run, &record);
   scheduler_.hold(worker);
-  arm(record);
+  arm_no_sooner(record, options_.connect_time);
   if (record.source)
     record.source->started(record.job, record.outcome.worker_id, record.started.wall_ms, record.attempts);
 }
 
 void Dispatcher::resumed(RunNumber run, std::uint32_t chunks) {
-  if (Record* record = find(run)) record->chunks = record->base + chunks;
+  Record* record = find(run);
+  if (!record) return;
+  record->chunks = record->base + chunks;
+  if (record->state == State::HandedOut) arm_no_sooner(*record, options_.kept_time);
+}
+
+/// Its deadline counts from its first start, but nothing is late before it could arrive.
+void Dispatcher::arm_no_sooner(Record& record, milliseconds than) {
+  const auto deadline = std::min(record.expires, record.started.mono + record.job.policy.execution_timeout);
+  set_deadline(record, std::max(deadline, clock_.now().mono + than));
 }
 
 }  // namespace bulkhead

@@ -169,7 +169,7 @@ void Pool::adopt_former_children() {
     if (!former.runs.empty()) ++serving_;
     adopted.adopt(former.record, std::move(former.process.child), former.runs);
     const bool wanted = !former.process.gone && former.record.command == digest_of(options_.command) &&
-                        place.worker == &adopted && is_wanted(place);
+                        place.worker == &adopted && is_wanted(place) && !adopted.has_had_its_jobs();
     if (wanted) continue;
     if (former.runs.empty())
       adopted.dismiss("it is not one of the children that are wanted now");

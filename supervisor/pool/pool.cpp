@@ -71,7 +71,7 @@ void Pool::end_leftovers(const process::Spared& spared) {
   if (ended.count > 0)
     remarks_.push_back("ended " + std::to_string(ended.count) + " processes that an earlier supervisor had left");
   predecessor_ended_ = ended.survivors.empty();
-  if (const auto more = cgroups_.end_leftovers(options_.cookie_prefix); more > 0)
+  if (const auto more = cgroups_.end_leftovers(options_.cookie_prefix, spared.processes); more > 0)
     remarks_.push_back("ended " + std::to_string(more) + " more that were in their cgroups, under other names");
 }
 

@@ -67,6 +67,8 @@ class Worker final : private LineHandler {
   void retire();
   /// It is given no further jobs.
   void withhold_jobs() { withdraw(); }
+  /// It has taken as many jobs as one process may.
+  bool has_had_its_jobs() const { return max_jobs_ > 0 && jobs_taken_ >= max_jobs_; }
   /// Ends it at once, for no fault of its own.
   void dismiss(std::string reason);
   /// The pool ends: lets it finish what it has, but for no longer than `grace`.

@@ -373,14 +373,15 @@ void Cgroups::retry_removals() noexcept {
   for (std::string& path : std::exchange(not_removed_, {})) remove(std::move(path));
 }
 
-std::size_t Cgroups::end_leftovers(std::string_view cookie_prefix) {
+std::size_t Cgroups::end_leftovers(std::string_view cookie_prefix, const std::set<pid_t>& spared) {
   std::size_t ended = 0;
   for (const std::string& base : {v2_, places_.v1_memory, places_.v1_pids})
     for (const std::string& leaf : leaves_in(base, name_ + kLeafMark)) {
       const auto members = pids_in(read_from(leaf, "cgroup.procs"));
       const bool known = std::any_of(members.begin(), members.end(), [&](pid_t pid) {
-        return has_variable(pid, protocol::environment::kCookie,
-                            [&](std::string_view value) { return value.starts_with(cookie_prefix); });
+        return spared.contains(pid) || has_variable(pid, protocol::environment::kCookie, [&](std::string_view value) {
+                 return value.starts_with(cookie_prefix);
+               });
       });
       if (known) continue;
       ended += members.size();

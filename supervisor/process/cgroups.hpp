@@ -18,6 +18,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -88,8 +89,9 @@ class Cgroups {
   void add_limits(std::vector<SpawnPlan::Limit>& limits) const;
 
   /// At the start of a supervisor: ends what is left in an earlier one's cgroups, and removes them. One in which a
-  /// process carries a cookie of ours is left alone: it is known, and another's affair. How many processes were ended.
-  std::size_t end_leftovers(std::string_view cookie_prefix);
+  /// process carries a cookie of ours, or that is spared (it may have written over its environment), is left alone: it is
+  /// known, and another's affair. How many processes were ended.
+  std::size_t end_leftovers(std::string_view cookie_prefix, const std::set<pid_t>& spared);
 
   static constexpr char kSupervisorLeaf[] = "bulkhead-supervisor";
 

@@ -223,6 +223,31 @@ def test_a_child_waits_no_longer_than_it_was_told(tmp_path):
     until(lambda: not processes_with(str(tmp_path)), 60, "its end")
 
 
+LOUD = """
+import os, runpod
+
+def handler(job):
+    open(job["input"]["begun"], "w").close()
+    while True:
+        try:
+            os.write(2, b"x")  # until not one more fits
+        except BaseException:
+            pass
+
+runpod.serverless.start({"handler": handler})
+"""
+
+
+def test_a_child_that_nobody_reads_from_ends_in_time_too(tmp_path):
+    (tmp_path / "loud.py").write_text(LOUD)
+    with Endpoint([sys.executable, str(tmp_path / "loud.py")], "--orphan-timeout", "1s", state=tmp_path / "state",
+                  dies=True) as endpoint:
+        endpoint.run({"begun": str(tmp_path / "begun")})
+        until((tmp_path / "begun").exists, 60, "its start")
+        endpoint.stop(signal.SIGKILL)
+    until(lambda: not processes_with(str(tmp_path)), 60, "its end")
+
+
 def test_a_child_of_another_command_finishes_its_job_and_goes(tmp_path):
     env = {"LEDGER": str(tmp_path / "ledger")}
     with Endpoint(STEADY["c++"], state=tmp_path / "state", env=env, dies=True) as endpoint:

@@ -82,6 +82,41 @@ def test_what_a_killed_supervisor_left_in_a_cgroup_is_ended(tmp_path):
     assert not list(mounted("cgroup", "pids").glob("**/" + Path(leaf).name))
 
 
+WIPES = '''
+import ctypes
+import os
+import runpod
+
+def handler(job):
+    start, end = map(int, open("/proc/self/stat").read().rsplit(")", 1)[1].split()[47:49])  # env_start, env_end
+    ctypes.memset(start, 0, end - start)  # as who sets the process's title does
+    with open(job["input"]["begun"], "w") as file:
+        file.write(str(os.getpid()))
+    open(job["input"]["until"]).read()
+    return os.getpid()
+
+runpod.serverless.start({"handler": handler})
+'''
+
+
+@needs_v1
+def test_a_child_that_is_adopted_needs_no_environment(tmp_path):
+    (tmp_path / "handler.py").write_text(WIPES)
+    os.mkfifo(tmp_path / "until")
+    command = [sys.executable, str(tmp_path / "handler.py")]
+    with Endpoint(command, "--worker-pids-max", "100", state=tmp_path / "state", dies=True) as endpoint:
+        job = endpoint.run({"begun": str(tmp_path / "begun"), "until": str(tmp_path / "until")})
+        begun = tmp_path / "begun"
+        pid = int(until(lambda: begun.exists() and begun.read_text(), 60, "its start"))
+        endpoint.process.kill()
+        endpoint.process.wait()
+    with Endpoint(command, "--worker-pids-max", "100", state=tmp_path / "state") as endpoint:
+        with open(tmp_path / "until", "r+b", buffering=0) as file:  # which does not wait for a reader
+            file.write(b"now")
+        state = endpoint.wait(job)
+        assert (state["status"], state["output"]) == ("COMPLETED", pid), state
+
+
 HANDLER = '''
 import os
 import runpod

@@ -91,13 +91,47 @@ TEST_F(AdoptionTest, TheFirstChunkOfAnAttemptGoesOnFromThoseBeforeIt) {
 }
 
 TEST_F(AdoptionTest, ItsDeadlineCountsFromItsFirstStart) {
-  Recovered job = known(9s);
+  Recovered job = known(5s);
   job.job.policy.execution_timeout = 10s;
   take_up(job);
-  clock.advance(999ms);
+  dispatcher.resumed(7, 0);
+  clock.advance(4999ms);
   dispatcher.tick();
   EXPECT_TRUE(workers.orders.empty());
   clock.advance(1ms);
+  dispatcher.tick();
+  EXPECT_TRUE(ordered("cancel 7 2"));
+}
+
+TEST_F(AdoptionTest, AResultThatCouldNotBeSentInTimeIsNotLate) {
+  Recovered job = known(11s);
+  job.job.policy.execution_timeout = 10s;
+  take_up(job);
+  clock.advance(1s);
+  dispatcher.tick();
+  dispatcher.resumed(7, 0);
+  dispatcher.tick();
+  EXPECT_TRUE(workers.orders.empty());
+  dispatcher.succeeded(7, 1, Payload::of("1"), 9'000'000us, false);
+  ASSERT_EQ(source.reports["a"].size(), 1u);
+  EXPECT_EQ(source.reports["a"][0].status, Status::Completed);
+}
+
+TEST_F(AdoptionTest, WhatIsStillRunningBehindItsDeadlineIsStopped) {
+  Recovered job = known(11s);
+  job.job.policy.execution_timeout = 10s;
+  take_up(job);
+  dispatcher.resumed(7, 0);
+  clock.advance(DispatcherOptions().kept_time);
+  dispatcher.tick();
+  EXPECT_TRUE(ordered("cancel 7 2"));
+}
+
+TEST_F(AdoptionTest, AChildThatDoesNotConnectKeepsNoDeadlineForEver) {
+  Recovered job = known(11s);
+  job.job.policy.execution_timeout = 10s;
+  take_up(job);
+  clock.advance(DispatcherOptions().connect_time);
   dispatcher.tick();
   EXPECT_TRUE(ordered("cancel 7 2"));
 }
