@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from endpoint import BUILD, FINAL, Endpoint, processes_with, until
+from endpoint import BUILD, FINAL, Endpoint, processes_with, supervisor_below, until
 
 STEADY = {"c++": [str(BUILD / "tests" / "crash" / "steady")],
           "python": [sys.executable, str(Path(__file__).with_name("steady.py"))]}
@@ -28,22 +28,10 @@ def below_init(command, *options, tmp_path, **more):
                     env={"LEDGER": str(tmp_path / "ledger")}, before=[INIT, "--supervise", "1000", "--grace", "60", "--"], **more)
 
 
-def supervisor_of(endpoint, other_than=0):
-    def found():
-        path = Path(f"/proc/{endpoint.process.pid}/task/{endpoint.process.pid}/children")
-        for pid in map(int, path.read_text().split()):
-            try:
-                if pid != other_than and Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].endswith(b"/bulkhead"):
-                    return pid
-            except OSError:
-                pass
-    return until(found, 60, "a supervisor")
-
-
 def kill_supervisor(endpoint):
-    pid = supervisor_of(endpoint)
+    pid = supervisor_below(endpoint.process.pid)
     os.kill(pid, signal.SIGKILL)
-    return supervisor_of(endpoint, pid)
+    return supervisor_below(endpoint.process.pid, pid)
 
 
 def answer(endpoint, path, within=60):
@@ -166,7 +154,7 @@ def test_how_a_child_ended_while_nobody_looked_is_known(tmp_path):
         job = endpoint.run({"hold": str(tmp_path / "hold")})
         begun(tmp_path, job)
         handler = starts(tmp_path)[job][0][1]
-        supervisor = supervisor_of(endpoint)
+        supervisor = supervisor_below(endpoint.process.pid)
         endpoint.process.send_signal(signal.SIGSTOP)  # no restart meanwhile
         os.kill(supervisor, signal.SIGKILL)
         os.kill(handler, signal.SIGBUS)

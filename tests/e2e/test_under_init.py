@@ -9,32 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from endpoint import BULKHEAD, Endpoint, example, processes_with, until
+from endpoint import BULKHEAD, Endpoint, children_of, command_of, example, processes_with, supervisor_below, until
 
 ZOO = [example("crash_zoo")]
 ECHO = [example("echo")]
 ABOVE = {"BULKHEAD_INIT": "always"}
-
-
-def children_of(pid):
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
-
-
-def command_of(pid):
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
-    except OSError:
-        return ""
-
-
-def supervisor_below(pid, other_than=0):
-    """Waits for one: between fork and exec it has the init's name."""
-    def found():
-        return [child for child in children_of(pid) if child != other_than and command_of(child).endswith("/bulkhead")]
-    return until(found, 30, "a supervisor")[0]
 
 
 def answers(endpoint):

@@ -192,6 +192,28 @@ class Endpoint:
         self.stop(signal.SIGTERM if kind is None else signal.SIGKILL)
 
 
+def children_of(pid):
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def command_of(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
+    except OSError:
+        return ""
+
+
+def supervisor_below(pid, other_than=0):
+    """Waits for the supervisor under this init, whose children are handlers, too, once it has adopted some. Between fork and
+    exec it has the init's name."""
+    def found():
+        return [child for child in children_of(pid) if child != other_than and command_of(child).endswith("/bulkhead")]
+    return until(found, 30, "a supervisor")[0]
+
+
 def processes_with(text):
     """Live processes whose environment or command line holds `text`: what a test must find empty at its end."""
     found = []

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from endpoint import BULKHEAD, SOURCE, Endpoint, UnixConnection, example, until
+from endpoint import BULKHEAD, SOURCE, Endpoint, UnixConnection, example, supervisor_below, until
 
 ZOO = [example("crash_zoo")]
 
@@ -153,7 +153,7 @@ def test_a_socket_no_address_names(tmp_path, name):
                 else:
                     assert not refuses(port)
                 # Nor does the next supervisor stumble over it.
-                supervisor = int(open(f"/proc/{endpoint.process.pid}/task/{endpoint.process.pid}/children").read().split()[0])
+                supervisor = supervisor_below(endpoint.process.pid, supervisor)
                 os.kill(supervisor, signal.SIGKILL)
                 until(lambda: sum("listening on" in line for line in endpoint.lines) >= lives, 60, "the next supervisor")
             assert endpoint.stop() == 0
@@ -230,7 +230,7 @@ def test_the_watchdog_is_fed(tmp_path):
             manager.wait("READY")
             seen = manager.count("WATCHDOG")
             until(lambda: manager.count("WATCHDOG") >= seen + 5, 60, "signs of life")
-            supervisor = int(open(f"/proc/{process.pid}/task/{process.pid}/children").read().split()[0])
+            supervisor = supervisor_below(process.pid)
             os.kill(supervisor, signal.SIGSTOP)
 
             heard, at = manager.count("WATCHDOG"), time.monotonic()
