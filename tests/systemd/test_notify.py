@@ -147,6 +147,7 @@ def test_a_socket_no_address_names(tmp_path, name):
                       pass_fds=(old.fileno(),)) as endpoint:
             old.close()
             endpoint.wait_line(f"127.0.0.1:{port} .*listen")
+            supervisor = 0
             for lives in (2, 3):
                 if name == "bulkhead":
                     until(lambda: refuses(port), 60, "a refusal")
