@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from endpoint import BULKHEAD
+from endpoint import BULKHEAD, example
 
 VERDICTS = {"ok", "limited", "missing", "broken"}
 SUBJECTS = {"pidfd", "subreaper", "init", "cgroups", "namespaces", "privileges", "stacks", "OOM kills", "ptrace", "core dumps",
@@ -82,9 +82,13 @@ def refuse(number):
     assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, ctypes.c_char_p(header), 0, 0) == 0
 
 
-def test_a_filter_that_lets_nobody_watch_children_is_fatal(tmp_path):
+def test_a_filter_that_refuses_pidfds_is_told_and_serve_runs_behind_it(tmp_path):
     findings = doctor(tmp_path, preexec_fn=lambda: refuse(PIDFD_OPEN))
-    assert findings["pidfd"]["verdict"] == "broken" and "Operation not permitted" in findings["pidfd"]["found"]
+    assert findings["pidfd"]["verdict"] == "limited" and "Operation not permitted" in findings["pidfd"]["found"]
+    assert "a thread waits for each child" in findings["pidfd"]["cost"]
+    done = subprocess.run([str(BULKHEAD), "run", "--", example("echo"), "--test_input", '{"input": {"n": 1}}'], capture_output=True,
+                          text=True, timeout=60, cwd=tmp_path, preexec_fn=lambda: refuse(PIDFD_OPEN))
+    assert done.returncode == 0 and "a thread waits for each child" in done.stderr, done.stderr
     assert "seccomp" in findings["pidfd"]["way_out"] and "behind a seccomp filter" in findings["privileges"]["found"]
 
 
