@@ -68,6 +68,7 @@ class BodyReader {
       case BodyLimit::Chunk: return limits_.max_chunk;
       case BodyLimit::LogLine: return kMaxLogLine;
       case BodyLimit::Input: return limits_.max_input;
+      case BodyLimit::Checkpoint: return limits_.max_checkpoint;
     }
     return 0;
   }

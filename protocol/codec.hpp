@@ -17,10 +17,11 @@ namespace bulkhead::protocol {
 
 /// Limits a reader enforces before it allocates anything, in bytes.
 struct Limits {
-  std::uint64_t max_body = 20 << 20;  ///< one output, error, progress or checkpoint
+  std::uint64_t max_body = 20 << 20;  ///< one output, error or progress
   std::uint64_t max_chunk = 1 << 20;  ///< one streamed output
   std::uint64_t max_input =
       256 << 20;  ///< a job's input. The supervisor limits it at its door; this bounds a broken peer
+  std::uint64_t max_checkpoint = 64 << 20;
 };
 
 /// Why a message was not understood. `run` is the run it belongs to where that much could be read, else 0: only that

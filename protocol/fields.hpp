@@ -69,7 +69,7 @@ struct Bounds {
 inline constexpr Bounds kPositive{1};
 
 /// Which limit a body falls under.
-enum class BodyLimit : std::uint8_t { Result, Chunk, LogLine, Input };
+enum class BodyLimit : std::uint8_t { Result, Chunk, LogLine, Input, Checkpoint };
 
 template <class M, class Message>
 concept Is = std::same_as<std::remove_const_t<M>, Message>;
@@ -152,6 +152,7 @@ void fields(Io& io, M& m) {
   io.number("orphan_timeout_ms", m.orphan_timeout_ms, Bounds{0, kMaxMilliseconds});
   io.list("seen", m.seen, kMaxRuns);
   if (io.more()) io.number("orphan_buffer", m.orphan_buffer, Bounds{});
+  if (io.more()) io.number("max_checkpoint", m.max_checkpoint, Bounds{});
 }
 
 template <class Io, Is<Refuse> M>
@@ -203,7 +204,7 @@ void body_frames(Io& io, M& m) {
 
 template <class Io, Is<Checkpoint> M>
 void body_frames(Io& io, M& m) {
-  io.body("body", m.body, BodyLimit::Result);
+  io.body("body", m.body, BodyLimit::Checkpoint);
 }
 
 template <class Io, Is<Done> M>
@@ -220,7 +221,7 @@ void body_frames(Io& io, M& m) {
 template <class Io, Is<RunJob> M>
 void body_frames(Io& io, M& m) {
   io.body("input", m.input, BodyLimit::Input);
-  if (m.has_checkpoint) io.body("checkpoint", m.checkpoint, BodyLimit::Result);
+  if (m.has_checkpoint) io.body("checkpoint", m.checkpoint, BodyLimit::Checkpoint);
 }
 
 }  // namespace bulkhead::protocol

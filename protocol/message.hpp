@@ -172,11 +172,12 @@ struct Welcome {
   std::uint32_t heartbeat_ms = 1000;
   std::uint32_t chunk_window = 64;             ///< unacknowledged chunks per run
   std::uint64_t chunk_window_bytes = 4 << 20;  ///< … and their bytes (one chunk is always allowed)
-  std::uint64_t max_body = 20 << 20;           ///< bytes of one output, error, progress or checkpoint
+  std::uint64_t max_body = 20 << 20;           ///< bytes of one output, error or progress
   std::uint64_t max_chunk = 1 << 20;           ///< bytes of one chunk
   std::uint64_t orphan_timeout_ms = 0;         ///< how long to go on without a supervisor; 0: not at all
   std::vector<Acked> seen;  ///< of the held runs, what arrived; a held run not named here is not wanted any more
   std::uint64_t orphan_buffer = 1 << 20;  ///< bytes of log lines kept while there is no supervisor; since version 2
+  std::uint64_t max_checkpoint = 0;       ///< bytes of one checkpoint; 0: as max_body; since version 2
   bool operator==(const Welcome&) const = default;
 };
 

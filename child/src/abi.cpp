@@ -230,11 +230,17 @@ int bh_job_chunk(bh_job* job, const char* json, size_t size, int timeout_ms) {
   });
 }
 
+int bh_job_checkpoint_saved(bh_job* job) {
+  if (job == nullptr) return BH_INVALID;
+  return guarded([&] { return job->session->checkpoint_saved(*job); });
+}
+
 int bh_job_save_checkpoint(bh_job* job, const void* data, size_t size, int timeout_ms) {
   if (job == nullptr || !valid_text(static_cast<const char*>(data), size)) return BH_INVALID;
   const std::string_view bytes(static_cast<const char*>(data), size);
-  return guarded(
-      [&] { return note_limit(job->session->save_checkpoint(*job, bytes, timeout_ms), job->session->max_body()); });
+  return guarded([&] {
+    return note_limit(job->session->save_checkpoint(*job, bytes, timeout_ms), job->session->max_checkpoint());
+  });
 }
 
 /// Gives what `make` makes, unless `largest`, the size of its largest text, is above the limit.

@@ -79,7 +79,7 @@ void Job::reset() {
   user.store(nullptr, std::memory_order_relaxed);
   state = State::Free;
   stop_call = StopCall::None;
-  started_told = unwanted = wants_credit = has_late_progress = false;
+  started_told = unwanted = wants_credit = wants_saved = has_late_progress = false;
   notices = 0;
   late_progress = Body();
   outbox.reset();

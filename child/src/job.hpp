@@ -108,6 +108,7 @@ struct Job {
   bool started_told = false;  ///< the supervisor knows that the handler was entered
   bool unwanted = false;      ///< the supervisor does not know the run any more: nothing about it is sent
   bool wants_credit = false;  ///< a chunk met BH_AGAIN
+  bool wants_saved = false;   ///< somebody is to hear when its checkpoint has arrived
   std::uint8_t notices = 0;   ///< events not taken yet
   std::size_t wanted = 0;     ///< … and that chunk's size
   pid_t thread = 0;           ///< that took it

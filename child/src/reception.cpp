@@ -16,9 +16,9 @@ namespace bulkhead::child {
 namespace {
 
 /// What comes from the supervisor is as large as it allows: it is its own gate, and the frames are here already.
-constexpr protocol::Limits kTrusting{std::numeric_limits<std::uint64_t>::max(),
-                                     std::numeric_limits<std::uint64_t>::max(),
-                                     std::numeric_limits<std::uint64_t>::max()};
+constexpr protocol::Limits kTrusting{
+    std::numeric_limits<std::uint64_t>::max(), std::numeric_limits<std::uint64_t>::max(),
+    std::numeric_limits<std::uint64_t>::max(), std::numeric_limits<std::uint64_t>::max()};
 
 bh_stop_reason stop_reason(protocol::CancelReason reason) {
   switch (reason) {
@@ -81,6 +81,8 @@ void Session::on(const protocol::Welcome& welcome) {
   orphan_timeout_ms_ = welcome.orphan_timeout_ms;
   orphan_buffer_ = welcome.orphan_buffer;
   max_body_.store(welcome.max_body, std::memory_order_relaxed);
+  max_checkpoint_.store(welcome.max_checkpoint != 0 ? welcome.max_checkpoint : welcome.max_body,
+                        std::memory_order_relaxed);
   max_chunk_.store(welcome.max_chunk, std::memory_order_relaxed);
   phase_ = Phase::Connected;
   say_late_lines();  // before their jobs' results
@@ -176,10 +178,11 @@ void Session::acknowledge(protocol::Run run, std::uint32_t seq) {
   Job* job = runs_.acknowledge(run, seq);
   if (job == nullptr || job->state != Job::State::Running) return;
   turns_.acknowledged(*job);
-  if (job->wants_credit && job->outbox.has_credit(job->wanted, chunk_window_, chunk_window_bytes_)) {
-    job->wants_credit = false;
-    runs_.notify(*job, Job::kCredit);
-  }
+  const bool credit = job->wants_credit && job->outbox.has_credit(job->wanted, chunk_window_, chunk_window_bytes_);
+  const bool saved = job->wants_saved && !job->outbox.holds_checkpoint();
+  if (credit) job->wants_credit = false;
+  if (saved) job->wants_saved = false;
+  if (credit || saved) runs_.notify(*job, Job::kCredit);
 }
 
 void Session::hand_back(Job& job) {

@@ -231,7 +231,7 @@ int Session::chunk(Job& job, std::string_view json, int timeout_ms) {
 }
 
 int Session::save_checkpoint(Job& job, std::string_view data, int timeout_ms) {
-  if (data.size() > max_body()) return BH_TOO_LARGE;
+  if (data.size() > max_checkpoint()) return BH_TOO_LARGE;
   Body body(data);
   const Deadline deadline(timeout_ms);
   Lock lock(mutex_);
@@ -245,6 +245,13 @@ int Session::save_checkpoint(Job& job, std::string_view data, int timeout_ms) {
   const std::uint32_t seq = job.outbox.next_seq() - 1;
   after_sending();
   return wait_for(lock, job, deadline, [&] { return job.outbox.first_kept() > seq; });
+}
+
+int Session::checkpoint_saved(Job& job) {
+  Lock lock(mutex_);
+  if (const int status = may_speak(job); status != BH_OK) return status;
+  job.wants_saved = job.outbox.holds_checkpoint();
+  return job.wants_saved ? BH_AGAIN : BH_OK;
 }
 
 int Session::finish(Job& job, Result result) {

@@ -70,6 +70,7 @@ class Session final : private Watched {
   int log(Job* job, protocol::Level level, std::string_view text);
   int chunk(Job& job, std::string_view json, int timeout_ms);
   int save_checkpoint(Job& job, std::string_view data, int timeout_ms);
+  int checkpoint_saved(Job& job);
 
   struct Result {
     bool failed = false;
@@ -87,6 +88,7 @@ class Session final : private Watched {
   BlackBoxWriter& black_box() { return black_box_; }
   /// Bytes allowed in one body, for the text of an error.
   std::uint64_t max_body() const { return max_body_.load(std::memory_order_relaxed); }
+  std::uint64_t max_checkpoint() const { return max_checkpoint_.load(std::memory_order_relaxed); }
   std::uint64_t max_chunk() const { return max_chunk_.load(std::memory_order_relaxed); }
 
  private:
@@ -142,6 +144,7 @@ class Session final : private Watched {
   const Settings settings_;
   std::atomic<std::uint64_t> max_body_{0};
   std::atomic<std::uint64_t> max_chunk_{0};
+  std::atomic<std::uint64_t> max_checkpoint_{0};
   Backlog backlog_{0};  ///< outlives context_, whose thread counts it down
 
   std::mutex mutex_;

@@ -53,7 +53,8 @@ void Worker::welcome(const protocol::Hello& hello, std::uint32_t version) {
                             .chunk_window_bytes = options.chunk_window_bytes,
                             .max_body = options.limits.max_body,
                             .max_chunk = options.limits.max_chunk,
-                            .orphan_buffer = options.orphan_buffer};
+                            .orphan_buffer = options.orphan_buffer,
+                            .max_checkpoint = options.limits.max_checkpoint};
   if (version >= kSaysWhereStreamsStand)
     welcome.orphan_timeout_ms = static_cast<std::uint64_t>(options.orphan_timeout.count());
   if (!adopted_) return send(welcome);

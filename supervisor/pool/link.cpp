@@ -222,7 +222,9 @@ void LinkState::open_router() {
   set(router.get(), ZMQ_SNDHWM, options.send_queue, "ZMQ_SNDHWM");
   set(router.get(), ZMQ_LINGER, 0, "ZMQ_LINGER");
   set(router.get(), ZMQ_BACKLOG, 1024, "ZMQ_BACKLOG");
-  const std::uint64_t largest = std::max(options.limits.max_body, options.limits.max_chunk) + protocol::kMaxEnvelope;
+  const std::uint64_t largest =
+      std::max({options.limits.max_body, options.limits.max_chunk, options.limits.max_checkpoint}) +
+      protocol::kMaxEnvelope;
   const auto bytes = static_cast<std::int64_t>(largest);
   if (zmq_setsockopt(router.get(), ZMQ_MAXMSGSIZE, &bytes, sizeof bytes) != 0) fail("set ZMQ_MAXMSGSIZE");
 }

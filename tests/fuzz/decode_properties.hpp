@@ -14,7 +14,7 @@
 
 namespace bulkhead::protocol::fuzz {
 
-inline constexpr Limits kLimits{.max_body = 1000, .max_chunk = 100, .max_input = 2000};
+inline constexpr Limits kLimits{.max_body = 1000, .max_chunk = 100, .max_input = 2000, .max_checkpoint = 1000};
 
 inline bool lies_in(std::string_view part, std::string_view whole) {
   return part.empty() || (part.data() >= whole.data() && part.data() + part.size() <= whole.data() + whole.size());

@@ -335,7 +335,7 @@ TEST_F(LinkTest, AFrameAboveTheLimitEndsTheConnection) {
   Dealer child(link_.endpoint(), token.view());
   child.heartbeat();
   until([&] { return notes_.messages == 1; });
-  child.progress(std::string(30'000'000, 'x'));
+  child.progress(std::string(70'000'000, 'x'));
   until([&] { return notes_.closings == 1; });
   EXPECT_EQ(notes_.messages, 1);
 }

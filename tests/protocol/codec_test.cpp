@@ -126,7 +126,7 @@ TEST(Decode, OfAForeignHelloOnlyTheVersionsAreRead) {
 }
 
 TEST(Decode, BodiesAtTheirLimitAreTaken) {
-  const Limits limits{.max_body = 64, .max_chunk = 16, .max_input = 128};
+  const Limits limits{.max_body = 64, .max_chunk = 16, .max_input = 128, .max_checkpoint = 64};
   const std::string longest(128, '1');
   const auto taken = [&](const FromChild& message) {
     const Frames frames = frames_of(message);

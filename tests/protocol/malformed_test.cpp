@@ -514,7 +514,7 @@ const std::vector<Row> to_child_rows = {
     {"StopWithABody", pack(38, 1), {""}, Kind::WrongBodies, 0, "Stop came with 1 bodies instead of 0"},
 };
 
-constexpr Limits kLimits{.max_body = 64, .max_chunk = 16, .max_input = 128};
+constexpr Limits kLimits{.max_body = 64, .max_chunk = 16, .max_input = 128, .max_checkpoint = 64};
 
 void expect_error(const Row& row, const DecodeError* error) {
   ASSERT_NE(error, nullptr) << "was understood";

@@ -63,7 +63,7 @@ def handler(job):
 
 async def async_handler(job):
     if job.input["do"] == "save":
-        return [job.save_checkpoint({"a": 1}), job.attempt]
+        return [await job.save_checkpoint({"a": 1}), job.attempt]
     return handler(job)
 
 

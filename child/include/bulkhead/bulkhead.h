@@ -52,7 +52,7 @@ typedef enum bh_status {
 typedef enum bh_event_kind {
   BH_EVENT_JOB = 1,    /* `job` is entered now: from here on a death counts against it */
   BH_EVENT_CANCEL = 2, /* `job` should stop; its stop flag is set already */
-  BH_EVENT_CREDIT = 3, /* `job`, which met BH_AGAIN, may send chunks again */
+  BH_EVENT_CREDIT = 3, /* `job`, which met BH_AGAIN, may send chunks again, or its checkpoint is durable */
   BH_EVENT_STOP = 4    /* no more jobs will come: finish what runs, then bh_close and exit 0. Once it was given, every
                           thread that waits in bh_next, and every later call that finds nothing else, gets it too */
 } bh_event_kind;
@@ -131,6 +131,9 @@ BH_API int bh_job_chunk(bh_job* job, const char* json, size_t size, int timeout_
 /* Keeps `data` for a later attempt of this job. Returns once it is durable, or BH_AGAIN after timeout_ms (it may still
  * become durable). */
 BH_API int bh_job_save_checkpoint(bh_job* job, const void* data, size_t size, int timeout_ms);
+/* For whoever does not wait: BH_OK when nothing saved is on its way any more, all of it is durable. BH_AGAIN while something
+ * is; BH_EVENT_CREDIT comes when it has arrived. While something is on its way nothing else is sent: save again then. */
+BH_API int bh_job_checkpoint_saved(bh_job* job);
 
 /* The result, once; the job is freed. `output` may be NULL (no output). On BH_TOO_LARGE and BH_SYSTEM the job is NOT
  * freed: answer with something smaller. All other returns free it; BH_CANCELLED does not occur here. stdout is flushed

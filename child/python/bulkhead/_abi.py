@@ -97,6 +97,7 @@ class Abi:
         self.job_id = _declare(holding, "bh_job_id", c_char_p, c_void_p)
         self.job_input = _declare(holding, "bh_job_input", c_void_p, c_void_p, size)
         self.job_extra = _declare(holding, "bh_job_extra", c_void_p, c_void_p, size)
+        self.job_checkpoint_saved = _declare(holding, "bh_job_checkpoint_saved", c_int, c_void_p)
         self.job_checkpoint = _declare(holding, "bh_job_checkpoint", c_void_p, c_void_p, size)
         self.job_attempt = _declare(holding, "bh_job_attempt", c_int, c_void_p)
         self.job_stopping = _declare(holding, "bh_job_stopping", c_int, c_void_p)

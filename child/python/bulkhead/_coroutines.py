@@ -94,8 +94,8 @@ class Loop:
                     self._cancel(self._runs.get(handle))
                 elif kind == _abi.EVENT_CREDIT:
                     run = self._runs.get(handle)
-                    if run is not None and run.credit is not None and not run.credit.done():
-                        run.credit.set_result(None)
+                    if run is not None:
+                        run.go_on()
                 elif kind == _abi.EVENT_STOP:
                     # Given again whenever there is nothing else; what runs may still be cancelled, or get credit.
                     if self._ending:

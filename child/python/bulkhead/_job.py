@@ -55,19 +55,20 @@ class Job(Dict[str, Any]):
         data = self._run.checkpoint()
         return decode(data) if data is not None else None
 
-    def save_checkpoint(self, value: Any) -> bool:
+    def save_checkpoint(self, value: Any) -> Any:
         """Keeps a JSON value for a later attempt; False where it could not be kept any more.
 
-        Returns when it is durable; in a coroutine at once.
+        Returns when it is durable. In an `async` handler it sends it and gives an awaitable:
+        `await job.save_checkpoint(value)` is True when it is durable. One that is not awaited is on its way.
         """
         return self.save_raw_checkpoint(self._run.rules.encode(value, "checkpoint"))
 
     def raw_checkpoint(self) -> Optional[bytes]:
         return self._run.checkpoint()  # type: ignore[no-any-return]
 
-    def save_raw_checkpoint(self, data: bytes) -> bool:
+    def save_raw_checkpoint(self, data: bytes) -> Any:
         """The same for bytes of any kind."""
-        return self._run.save_checkpoint(data, self._waits)  # type: ignore[no-any-return]
+        return self._run.save_checkpoint(data) if self._waits else self._run.start_saving(data)
 
 
 _LEVELS = {

@@ -62,9 +62,23 @@ class LocalRun:
     def checkpoint(self) -> bytes | None:
         return None
 
-    def save_checkpoint(self, data: bytes, wait: bool) -> bool:
+    def save_checkpoint(self, data: bytes) -> bool:
         self.log(_abi.DEBUG, "Checkpoint of %d bytes; there is no later attempt to give it to." % len(data))
         return True
+
+    def start_saving(self, data: bytes) -> Any:
+        return _Saved(self.save_checkpoint(data))
+
+
+class _Saved:
+    """Stands where a checkpoint on its way stands."""
+
+    def __init__(self, kept: bool) -> None:
+        self._kept = kept
+
+    def __await__(self) -> Any:
+        return self._kept
+        yield  # which makes it an iterator
 
 
 class LocalTest:

@@ -40,7 +40,7 @@ def of(job: Any) -> Any:
 
 
 class Run:
-    __slots__ = ("abi", "handle", "rules", "id", "lock", "task", "credit", "__weakref__")
+    __slots__ = ("abi", "handle", "rules", "id", "lock", "task", "credit", "saving", "saved", "__weakref__")
 
     def __init__(self, abi: _abi.Abi, handle: int | None, rules: Rules) -> None:
         self.abi = abi
@@ -50,6 +50,8 @@ class Run:
         self.lock = allocate_lock()
         self.task: Any = None  # where coroutines run: its task, and what it waits for credit with
         self.credit: Any = None
+        self.saving: Any = None  # the task of the newest checkpoint that is not durable yet, and what it waits with
+        self.saved: Any = None
 
     def job(self) -> dict[str, Any]:
         """The dict a handler gets. Called once, by the thread that took the event."""
@@ -100,15 +102,56 @@ class Run:
             data = self.abi.job_checkpoint(self.handle, ctypes.addressof(size)) if self.handle else None
             return _string_at(data, size.value) if data is not None else None
 
-    def save_checkpoint(self, data: bytes, wait: bool) -> bool:
-        """False where it is not kept. `wait`: until it is durable."""
+    def save_checkpoint(self, data: bytes) -> bool:
+        """Returns when it is durable. False where it is not kept."""
+        return self._send_checkpoint(data, -1) == _abi.OK
+
+    def start_saving(self, data: bytes) -> Any:
+        """The same for a coroutine: sends it and gives an awaitable. On another thread than the loop's it waits."""
+        import asyncio
+
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return self.save_checkpoint(data)
+        # What comes while one is on its way waits for its turn; the first is sent before this returns.
+        sent = self._send_checkpoint(data, 0) if self.saving is None else None
+        self.saving = loop.create_task(self._saved(self.saving, sent, data))
+        return self.saving
+
+    def go_on(self) -> None:
+        """Credit has come, or a checkpoint has arrived."""
+        for waiting in (self.credit, self.saved):
+            if waiting is not None and not waiting.done():
+                waiting.set_result(None)
+
+    async def _saved(self, before: Any, status: int | None, data: bytes) -> bool:
+        import asyncio
+
+        try:
+            if before is not None:
+                await asyncio.wait([before])
+            if status is None:
+                status = self._send_checkpoint(data, 0)
+            while status == _abi.AGAIN:
+                self.saved = asyncio.get_running_loop().create_future()
+                with self.lock:
+                    status = self.abi.job_checkpoint_saved(self.handle) if self.handle else _abi.LOST
+                if status == _abi.AGAIN:
+                    await self.saved
+            return status == _abi.OK
+        finally:
+            if self.saving is asyncio.current_task():
+                self.saving = None
+
+    def _send_checkpoint(self, data: bytes, timeout_ms: int) -> int:
         with self.lock:
             if not self.handle:
-                return False
-            status = self.abi.job_save_checkpoint(self.handle, data, len(data), -1 if wait else 0)
+                return _abi.LOST
+            status: int = self.abi.job_save_checkpoint(self.handle, data, len(data), timeout_ms)
         if status == _abi.TOO_LARGE:
             raise ValueError("the checkpoint has %d bytes: %s" % (len(data), self.abi.text_of(status)))
-        return status == _abi.OK or (status == _abi.AGAIN and not wait)  # on its way
+        return status
 
     # ---- its end
 
@@ -127,6 +170,8 @@ class Run:
         with self.lock:
             handle, self.handle = self.handle, None
         running.pop(self.id, None)
+        if self.saved is not None:
+            self.go_on()  # who still waits for a checkpoint hears that it is none any more
         status = self._give(handle, outcome)
         if status in (_abi.TOO_LARGE, _abi.SYSTEM):
             size = len(outcome.output or b"") + len(outcome.error or b"")
