@@ -17,8 +17,22 @@
 //     …                                              whatever the handler that was there before adds: an interpreter's
 //                                                    stacks (Python's faulthandler)
 
+// A process that is alive writes into the same file where all its threads are when it gets the signal for that, behind what
+// an interpreter has to add:
+//
+//     stall 4711                                     a thread
+//     thread ocr-worker
+//     frame 0x55d0c0ffee12                           as above
+//     stall 4712                                     the next
+//     …
+//     stalled                                        there are no more
+//     maps
+//     …
+//     end
+
 #pragma once
 
+#include <csignal>
 #include <cstddef>
 
 namespace bulkhead::protocol::crash_file {
@@ -31,6 +45,14 @@ inline constexpr char kFrame[] = "frame";
 inline constexpr char kCut[] = "cut";
 inline constexpr char kMaps[] = "maps";
 inline constexpr char kEnd[] = "end";
+
+inline constexpr char kStall[] = "stall";
+inline constexpr char kStalled[] = "stalled";
+
+/// What asks a process for its stacks, and, within it, each thread for its own. Only a process that catches them is sent one.
+inline int stacks_signal() { return SIGRTMAX - 6; }
+inline int one_stack_signal() { return SIGRTMAX - 7; }
+inline constexpr std::size_t kMaxThreads = 64;
 
 /// Frames beyond these are left out (and said so with `cut`): a runaway recursion has the same ones over and over.
 inline constexpr std::size_t kMaxFrames = 128;

@@ -24,6 +24,7 @@
 #include <string_view>
 #include <system_error>
 #include <typeinfo>
+#include <utility>
 
 #include "protocol/crash_file.hpp"
 
@@ -264,6 +265,100 @@ void on_fatal(int signal, siginfo_t* info, void* context) {
   hand_on(signal, info, context);
 }
 
+/// One thread after the other writes, for there is one file: `turn` says whose it is, `done` who has been.
+std::atomic<pid_t> turn{0};
+std::atomic<pid_t> done{0};
+std::atomic<bool> taking_stacks{false};
+
+void write_thread(int fd, const void* context) {
+  Line(format::kStall).text(" ").number(thread_id()).write_to(fd);
+  char name[17] = "";
+  prctl(PR_GET_NAME, name);
+  Line(format::kThread).text(" ").quoted(name).write_to(fd);
+  const std::uintptr_t ip = struck_at(context).ip;
+  Line(format::kFrame).text(" ").address(ip).write_to(fd);
+  Walk walk{fd, ip};
+  _Unwind_Backtrace(&visit_frame, &walk);
+}
+
+void on_one_stack(int, siginfo_t*, void* context) {
+  const int error = errno;
+  const pid_t self = thread_id();
+  pid_t mine = self;
+  if (turn.compare_exchange_strong(mine, 0)) {
+    write_thread(state.file, context);
+    done = self;
+  }
+  errno = error;
+}
+
+/// Has another thread write its stack; one that takes no signals is left out after a moment.
+void ask_thread(pid_t thread) {
+  done = 0;
+  turn = thread;
+  syscall(SYS_tgkill, getpid(), thread, format::one_stack_signal());
+  constexpr timespec kMoment{0, 1'000'000};
+  for (int waited = 0; waited < 200 && done != thread; ++waited) {
+    nanosleep(&kMoment, nullptr);
+    pid_t unanswered = thread;
+    if (waited == 100 && turn.compare_exchange_strong(unanswered, 0)) return;
+  }
+}
+
+/// Calls `visit` with the number of every thread of this process, without memory.
+template <class Visit>
+void each_thread(Visit visit) {
+  const int tasks = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (tasks < 0) return;
+  alignas(8) char entries[4096];
+  for (long size; (size = syscall(SYS_getdents64, tasks, entries, sizeof entries)) > 0;) {
+    for (long at = 0; at < size;) {
+      const char* entry = entries + at;
+      unsigned short length = 0;
+      std::memcpy(&length, entry + 16, sizeof length);  // d_reclen, behind d_ino and d_off
+      pid_t number = 0;
+      for (const char* c = entry + 19; *c >= '0' && *c <= '9'; ++c) number = number * 10 + (*c - '0');
+      if (number > 0) visit(number);
+      at += length;
+    }
+  }
+  close(tasks);
+}
+
+void on_stacks(int, siginfo_t*, void* context) {
+  const int error = errno;
+  if (getpid() == state.owner && state.file >= 0 && !taking_stacks.exchange(true)) {
+    const pid_t self = thread_id();
+    write_thread(state.file, context);
+    std::size_t count = 1;
+    each_thread([&](pid_t thread) {
+      if (thread != self && count++ < format::kMaxThreads) ask_thread(thread);
+    });
+    Line(format::kStalled).write_to(state.file);
+    lseek(state.maps, 0, SEEK_SET);
+    write_maps(state.file);
+    lseek(state.maps, 0, SEEK_SET);
+    Line(format::kEnd).write_to(state.file);
+    taking_stacks = false;
+  }
+  errno = error;
+}
+
+/// Unless somebody has a use of his own for these signals.
+void answer_for_stacks() {
+  for (auto [number, handler] :
+       {std::pair{format::stacks_signal(), &on_stacks}, {format::one_stack_signal(), &on_one_stack}}) {
+    struct sigaction before {};
+    sigaction(number, nullptr, &before);
+    if ((before.sa_flags & SA_SIGINFO) != 0 || before.sa_handler != SIG_DFL) continue;
+    struct sigaction ours {};
+    ours.sa_sigaction = handler;
+    ours.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
+    sigemptyset(&ours.sa_mask);
+    sigaction(number, &ours, nullptr);
+  }
+}
+
 void on_terminate() {
   const int fd = state.file;
   if (fd >= 0 && getpid() == state.owner) {
@@ -361,6 +456,7 @@ void install(protocol::BlackBox* page, const std::string& file) {
   Walk rehearsal{-1, 0};
   _Unwind_Backtrace(&visit_frame, &rehearsal);
   catch_signals();
+  if (!file.empty()) answer_for_stacks();
   guard_thread();
 }
 

@@ -133,6 +133,10 @@ class Workers {
   virtual void kill(WorkerNumber worker, std::string reason) = 0;
   /// A clean child in this one's place: it and everything it started is ended.
   virtual void refresh(WorkerNumber worker) = 0;
+  /// CPU time that a child and what it started have used; none where that cannot be told.
+  virtual std::optional<std::chrono::microseconds> cpu_time(WorkerNumber) { return {}; }
+  /// Where all of a child's threads are, and that of a run of its: a crash record, as a JSON string, or none.
+  virtual void examine(RunNumber, std::function<void(Payload record)> seen) { seen({}); }
 };
 
 /// What the handler's process was doing with a run when it died.

@@ -13,7 +13,9 @@
 #include <utility>
 #include <variant>
 
+#include "protocol/crash_file.hpp"
 #include "protocol/environment.hpp"
+#include "supervisor/process/process_table.hpp"
 
 namespace bulkhead::pool {
 namespace {
@@ -234,6 +236,18 @@ std::optional<process::BlackBoxSnapshot> ChildProcess::last_words() const {
 }
 
 std::optional<process::CrashFile> ChildProcess::crash() const { return process::read_crash_file(crash_file_); }
+
+bool ChildProcess::ask_for_stacks() {
+  const int signal = protocol::crash_file::stacks_signal();
+  if (!child_ || status_ || !process::catches(pid(), signal)) return false;
+  std::error_code ignored;
+  std::filesystem::resize_file(crash_file_, 0, ignored);
+  return child_->signal(signal);
+}
+
+std::optional<process::Stacks> ChildProcess::stacks() const {
+  return process::parse_stacks(process::read_text(crash_file_));
+}
 
 process::CrashRecord ChildProcess::describe(std::string_view remark) const {
   std::string text(remark);

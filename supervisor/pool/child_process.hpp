@@ -109,6 +109,9 @@ class ChildProcess {
   std::optional<process::BlackBoxSnapshot> last_words() const;
   /// What its fatal-signal handler wrote, if it did.
   std::optional<process::CrashFile> crash() const;
+  /// Asks it where its threads are: what it says is in stacks() some time later. False: it would not understand.
+  bool ask_for_stacks();
+  std::optional<process::Stacks> stacks() const;
   /// How it ended, for a record; `remark` is what we know beside.
   process::CrashRecord describe(std::string_view remark) const;
 

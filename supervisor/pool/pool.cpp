@@ -19,6 +19,8 @@
 #include <system_error>
 #include <utility>
 
+#include "supervisor/process/process_table.hpp"
+
 namespace bulkhead::pool {
 namespace {
 
@@ -413,6 +415,18 @@ void Pool::kill(WorkerNumber number, std::string reason) {
 
 void Pool::refresh(WorkerNumber number) {
   if (Worker* worker = find(number)) worker->refresh();
+}
+
+std::optional<std::chrono::microseconds> Pool::cpu_time(WorkerNumber number) {
+  Worker* worker = find(number);
+  if (!worker || worker->pid() == 0) return std::nullopt;
+  return process::cpu_time_of_session(worker->pid());
+}
+
+void Pool::examine(RunNumber number, std::function<void(Payload)> seen) {
+  Run* run = runs_.find(number);
+  if (!run) return seen({});
+  run->worker->examine(*run, std::move(seen));
 }
 
 // ---- onlookers -----------------------------------------------------------------------------------------------------

@@ -91,6 +91,8 @@ class Pool final : public Workers, private WorkerOwner {
   void terminate(WorkerNumber worker) override;
   void kill(WorkerNumber worker, std::string reason) override;
   void refresh(WorkerNumber worker) override;
+  std::optional<std::chrono::microseconds> cpu_time(WorkerNumber worker) override;
+  void examine(RunNumber run, std::function<void(Payload record)> seen) override;
 
   /// All children, in the order they were launched. Views are valid until the loop goes on.
   std::vector<WorkerView> snapshot() const;

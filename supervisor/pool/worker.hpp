@@ -14,6 +14,7 @@
 
 #include <boost/asio/steady_timer.hpp>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -61,6 +62,8 @@ class Worker final : private LineHandler {
   void kill(std::string reason);
   /// Ends it by SIGABRT, so that its stack can be logged.
   void dump();
+  /// A record of where a run, and the whole process, is. Calls `seen` later, with none where that cannot be told.
+  void examine(Run& run, std::function<void(Payload)> seen);
   /// A clean child is wanted: kills this one, which is not held against it.
   void refresh();
   /// Lets it finish what it has, and end.
@@ -170,6 +173,12 @@ class Worker final : private LineHandler {
   void say(std::string_view text);
   RunNumber speaker() const;
 
+  // Where a stalled one stands: worker_stacks.cpp
+  struct Examination;
+  void look_for_stacks();
+  void name_next_thread();
+  void examined();
+
   // How it ends: worker_end.cpp
   void process_ended();
   void never_began(const LaunchFailure& failure);
@@ -229,6 +238,7 @@ class Worker final : private LineHandler {
   std::vector<std::string> interpreter_stack_;  ///< what its crash file has of one
   std::string remark_;
   std::optional<LaunchFailure> launch_failure_;  ///< there never was a process
+  std::shared_ptr<Examination> examination_;     ///< under way
 
   ChildProcess process_;  ///< last: ends first
 };

@@ -168,10 +168,10 @@ std::string to_text(const CrashFile& crash) {
   return text + words::kMaps + "\n" + crash.maps_text + words::kEnd + "\n";
 }
 
-std::optional<CrashFile> read_crash_file(const std::filesystem::path& path) {
+std::string read_text(const std::filesystem::path& path) {
   // Not blocking, should the child have put a pipe in its place.
   Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-  if (!fd) return std::nullopt;
+  if (!fd) return {};
   std::string text(16 * 1024, '\0');
   std::size_t length = 0;
   for (;;) {
@@ -182,8 +182,34 @@ std::optional<CrashFile> read_crash_file(const std::filesystem::path& path) {
     if (length == CrashFile::kMaxBytes) break;
     if (length == text.size()) text.resize(std::min(2 * text.size(), CrashFile::kMaxBytes));
   }
-  if (length == 0) return std::nullopt;
-  return parse_crash_file(std::string_view(text).substr(0, length));
+  text.resize(length);
+  return text;
+}
+
+std::optional<CrashFile> read_crash_file(const std::filesystem::path& path) {
+  const std::string text = read_text(path);
+  if (text.empty()) return std::nullopt;
+  return parse_crash_file(text);
+}
+
+std::optional<Stacks> parse_stacks(std::string_view text) {
+  const std::string thread = "\n" + std::string(words::kStall) + " ", last = "\n" + std::string(words::kStalled) + "\n";
+  const std::string whole = "\n" + std::string(text);
+  const std::size_t first = whole.find(thread), end = whole.find(last);
+  const std::size_t complete = whole.rfind("\n" + std::string(words::kEnd) + "\n");
+  if (first == std::string::npos || end == std::string::npos || complete == std::string::npos || complete < end)
+    return std::nullopt;
+  Stacks stacks;
+  CrashFile before;
+  take_interpreter(std::string_view(whole).substr(0, first), before);
+  stacks.interpreter = std::move(before.interpreter);
+  const std::string maps = whole.substr(end + last.size());
+  for (std::size_t at = first; at < end;) {
+    const std::size_t next = std::min(whole.find(thread, at + 1), end);
+    stacks.threads.push_back(parse_crash_file(whole.substr(at, next - at) + "\n" + maps));
+    at = next;
+  }
+  return stacks;
 }
 
 std::vector<std::string> plain_stack(const CrashFile& crash) {

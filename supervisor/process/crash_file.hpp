@@ -44,6 +44,17 @@ struct CrashFile {
 
 CrashFile parse_crash_file(std::string_view text);
 
+/// Where the threads of a living process are, as it wrote it when it was asked.
+struct Stacks {
+  std::vector<CrashFile> threads;  ///< the one that was asked first; each with all maps
+  std::vector<std::string> interpreter;
+};
+/// Nothing before the process has written its last line.
+std::optional<Stacks> parse_stacks(std::string_view text);
+
+/// The file's text, at most kMaxBytes; empty if it is not there or holds nothing.
+std::string read_text(const std::filesystem::path& path);
+
 /// The same facts as text again, as far as a symboliser needs them: frames and maps.
 std::string to_text(const CrashFile& crash);
 

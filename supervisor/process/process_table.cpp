@@ -201,4 +201,38 @@ bool end_process(const ProcessFacts& process) {
   return sent;
 }
 
+std::chrono::microseconds cpu_time_of_session(pid_t session) {
+  static const long ticks_a_second = ::sysconf(_SC_CLK_TCK);
+  std::int64_t ticks = 0;
+  for (const pid_t pid : all_processes()) {
+    char buffer[2048];
+    File file(Path("/proc/%d/stat", static_cast<int>(pid)).text);
+    if (!file) continue;
+    std::string_view text(buffer, file.read(buffer, sizeof buffer));
+    const std::size_t name_end = text.rfind(')');
+    if (name_end == std::string_view::npos || name_end + 3 > text.size()) continue;
+    text.remove_prefix(name_end + 3);  // and the state
+    std::int64_t field = 0;
+    for (int number = 4; number <= 17 && take_number(text, field); ++number) {
+      if (number == 6 && field != session) break;
+      if (number >= 14) ticks += field;
+    }
+  }
+  return std::chrono::microseconds(ticks * 1'000'000 / ticks_a_second);
+}
+
+bool catches(pid_t pid, int signal) {
+  char buffer[8192];
+  File file(Path("/proc/%d/status", static_cast<int>(pid)).text);
+  if (!file) return false;
+  std::string_view text(buffer, file.read(buffer, sizeof buffer));
+  constexpr std::string_view kCaught = "SigCgt:\t";
+  const std::size_t at = text.find(kCaught);
+  if (at == std::string_view::npos) return false;
+  text.remove_prefix(at + kCaught.size());
+  std::uint64_t mask = 0;
+  std::from_chars(text.data(), text.data() + text.size(), mask, 16);
+  return (mask >> (signal - 1) & 1) != 0;
+}
+
 }  // namespace bulkhead::process

@@ -6,6 +6,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -34,6 +35,12 @@ std::optional<ProcessFacts> read_facts(pid_t pid);
 
 /// The children of all threads of a process; empty if the system does not list them. None of a process that is gone.
 std::optional<std::vector<pid_t>> children_of(pid_t pid);
+
+/// CPU time used by the processes of a session, and by those that ended in it and were waited for.
+std::chrono::microseconds cpu_time_of_session(pid_t session);
+
+/// Whether a process has a handler for a signal.
+bool catches(pid_t pid, int signal);
 
 /// All processes there are.
 std::vector<pid_t> all_processes();

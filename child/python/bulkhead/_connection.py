@@ -17,6 +17,7 @@ from typing import Any
 from . import _abi
 
 CANCEL_SIGNAL = signal.SIGURG  # ignored by whoever does not expect it, and used by next to nobody
+STACKS_SIGNAL = signal.SIGRTMAX - 6  # see protocol/crash_file.hpp
 CLOSE_TIMEOUT_MS = 5000
 _PYTHON_DIRECTORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -33,7 +34,7 @@ def supervised() -> bool:
 class Connection:
     def __init__(self, cancel_by_signal: bool) -> None:
         self.abi = _abi.load()
-        _write_python_stacks()
+        crash_file = _write_python_stacks()
         sdk = ("bulkhead-python/%s %s %d.%d" % (
             self.abi.version().decode(), sys.implementation.name, *sys.version_info[:2]
         )).encode()
@@ -43,6 +44,9 @@ class Connection:
         self._child: int | None = self.abi.connect(ctypes.byref(options), error, len(error))
         if not self._child:
             raise NoSupervisor(error.value.decode("utf-8", "replace"))
+        if crash_file is not None and hasattr(faulthandler, "register"):
+            # On top of the library's handler, for it hands on: a stalled job is asked for its stacks by this.
+            faulthandler.register(STACKS_SIGNAL, crash_file, all_threads=True, chain=True)
         _forget_environment()
         _print_lines()
 
@@ -63,23 +67,27 @@ class Connection:
             self.abi.close(child, CLOSE_TIMEOUT_MS)
 
 
-def _write_python_stacks() -> None:
+def _write_python_stacks() -> int | None:
+    """The crash file's descriptor, where there is one."""
     path = os.environ.get("BULKHEAD_CRASH_FILE")
     if not path:
-        return
+        return None
     try:
         # Kept open for good: at a crash descriptors may have run out.
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         faulthandler.enable(file, all_threads=True)
     except (OSError, ValueError, RuntimeError):
-        return  # then a crash has only its native stack
+        return None  # then a crash has only its native stack
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_in_a_forked_process)
+    return file
 
 
 def _in_a_forked_process() -> None:
     """The crash file is the parent's; a worker of a data loader speaks for itself."""
     try:
+        if hasattr(faulthandler, "unregister"):
+            faulthandler.unregister(STACKS_SIGNAL)
         faulthandler.enable(2)
     except (OSError, ValueError, RuntimeError):
         faulthandler.disable()
