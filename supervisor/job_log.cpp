@@ -29,9 +29,9 @@ void JobLog::started(const Job& job, std::string_view worker_id, std::int64_t st
   source_->started(job, worker_id, started_ms, attempt);
 }
 
-void JobLog::requeued(const Job& job) {
+void JobLog::requeued(const Job& job, const Payload& history) {
   if (auto run = runs_.find(job.id); run != runs_.end()) {
-    write(log_.severity_of_jobs(), "its process is gone, or handed it back: it waits to be run again",
+    write(log_.severity_of_jobs(), "its attempt is over without a result: it waits to be run again",
           {.job_id = job.id,
            .worker_id = run->second.worker_id,
            .traceparent = job.traceparent,
@@ -39,7 +39,7 @@ void JobLog::requeued(const Job& job) {
            .kind = Kind::JobRequeued});
     runs_.erase(run);
   }
-  source_->requeued(job);
+  source_->requeued(job, history);
 }
 
 void JobLog::report(const Job& job, const Outcome& outcome, std::function<void()> settled) {

@@ -35,11 +35,13 @@ class JobLog final : public Source, public Intake {
   void submit(Job job, std::function<void(Accepted)> answered) override;
   bool cancel(std::string_view id) override { return core_.cancel(id); }
   std::vector<std::string> purge() override { return core_.purge(); }
+  bool quarantined(const Payload& input) override { return core_.quarantined(input); }
+  std::size_t clear_quarantine() override { return core_.clear_quarantine(); }
 
   // Source
   void room(int jobs) override { source_->room(jobs); }
   void started(const Job& job, std::string_view worker_id, std::int64_t started_ms, int attempt) override;
-  void requeued(const Job& job) override;
+  void requeued(const Job& job, const Payload& history) override;
   void progress(const Job& job, Payload value) override { source_->progress(job, std::move(value)); }
   void chunk(const Job& job, std::uint32_t number, Payload value, std::function<void()> taken) override {
     source_->chunk(job, number, std::move(value), std::move(taken));

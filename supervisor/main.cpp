@@ -60,8 +60,7 @@ int supervise_test(config::Config config, Supervisor::Reread reread, observe::Lo
   config.state_dir = state.path();
   config.durability = config::Durability::Memory;
   TestJob& test = std::get<TestJob>(found);
-  test.job.policy.execution_timeout = config.execution_timeout;
-  test.job.policy.max_attempts = 1 + config.retries;
+  test.job.policy = settings::policy(config);
   return Supervisor(std::move(config), std::move(reread), std::move(test), log).run();
 }
 

@@ -30,6 +30,16 @@ Policy default_policy(const config::Config& config) {
   policy.execution_timeout = config.execution_timeout;
   policy.ttl = config.ttl;
   policy.max_attempts = 1 + config.retries;
+  policy.retry_on = 0;
+  for (const std::string& way : config.retry_on) {
+    if (way == "crash") policy.retry_on |= kLostByCrash;
+    if (way == "timeout") policy.retry_on |= kLostByTimeout;
+    if (way == "lost") policy.retry_on |= kLostByLoss;
+    if (way == "error") policy.retry_on |= kLostByError;
+  }
+  policy.retry_backoff_min = config.retry_backoff_min;
+  policy.retry_backoff_max = config.retry_backoff_max;
+  policy.stall_timeout = config.stall_timeout;
   return policy;
 }
 
@@ -61,6 +71,8 @@ std::string hostname() {
 
 }  // namespace
 
+Policy policy(const config::Config& config) { return default_policy(config); }
+
 std::string fresh_id() {
   std::random_device random;
   std::string id;
@@ -79,6 +91,8 @@ journal::Options journal(const config::Config& config) {
                                                                           : journal::Durability::Memory;
   options.retention = config.keep_async;
   options.sync_retention = config.keep_sync;
+  options.dead_max = static_cast<std::size_t>(config.dead_max);
+  options.dead_ttl = config.dead_ttl;
   // A platform keeps its results itself. Here they are only for a job that it hands over a second time, and a busy worker
   // would fill its container's disk with half an hour of them.
   constexpr milliseconds kHandedOverAgain{300'000};
@@ -91,6 +105,7 @@ DispatcherOptions dispatcher(const config::Config& config) {
   options.queue_max = static_cast<std::size_t>(config.queue_max);
   options.stop_time = config.cancel_grace;
   options.terminate_time = config.term_grace;
+  options.quarantine = config.quarantine;
   return options;
 }
 
@@ -181,6 +196,7 @@ pool::Options pool(const config::Config& config, RunNumber first_run) {
   options.max_jobs_per_worker = config.max_jobs_per_worker;
   options.dispatch_window = config.dispatch_window;
   options.limits.max_body = static_cast<std::uint64_t>(config.max_result);
+  options.limits.max_checkpoint = static_cast<std::uint64_t>(config.checkpoint_max);
   options.limits.max_chunk = static_cast<std::uint64_t>(config.max_chunk);
   options.check_json = fault_of_json;
   // What is kept in memory only dies with the supervisor: nobody would know the job of a child that goes on.

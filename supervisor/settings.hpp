@@ -14,6 +14,8 @@
 namespace bulkhead::settings {
 
 journal::Options journal(const config::Config& config);
+/// What a job's policy is that says nothing.
+Policy policy(const config::Config& config);
 DispatcherOptions dispatcher(const config::Config& config);
 EmbeddedQueueOptions queue(const config::Config& config);
 WebhookOptions webhooks(const config::Config& config);

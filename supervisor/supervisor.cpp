@@ -30,6 +30,7 @@
 #include <utility>
 
 #include "supervisor/become_init.hpp"
+#include "supervisor/fingerprint.hpp"
 #include "supervisor/http/server.hpp"
 #include "supervisor/job/dispatcher.hpp"
 #include "supervisor/job_log.hpp"
@@ -215,6 +216,8 @@ void Supervisor::Parts::recover() {
     make_platform(std::move(*settings));
   else
     make_queue();
+  dispatcher_.set_fingerprints(fingerprint, [command = config_.command] { return build_of(command); });
+  dispatcher_.recover_suspects(journal_->suspects());
   auto known = journal_->recover();
   if (!known.empty()) log_.info(std::to_string(known.size()) + " jobs taken up from the journal");
   for (const Recovered& job : known) queue_ ? queue_->recovered(job) : platform_->recovered(job);

@@ -142,7 +142,7 @@ class House final : private Source {
  private:
   void room(int) override {}
   void started(const Job&, std::string_view, std::int64_t, int) override {}
-  void requeued(const Job&) override {}
+  void requeued(const Job&, const Payload&) override {}
   void progress(const Job&, Payload) override {}
   void chunk(const Job&, std::uint32_t, Payload, std::function<void()> taken) override { taken(); }
   void log(const Job&, const LogLine&) override {}

@@ -75,10 +75,15 @@ struct Config {
   int worker_cpu_weight = 0;           ///< likewise; 0: as all others
 
   // ---- jobs ----
-  int retries = 0;  ///< further attempts after a crash
+  int retries = 0;                                     ///< further attempts of a job that lost one …
+  std::vector<std::string> retry_on{"crash", "lost"};  ///< … in one of these ways: crash, timeout, lost, error
+  milliseconds retry_backoff_min{200};
+  milliseconds retry_backoff_max{30'000};
   milliseconds execution_timeout{600'000};
   bool execution_timeout_given = false;  ///< not the default
   milliseconds ttl{86'400'000};
+  milliseconds stall_timeout{0};       ///< 0: not looked at
+  int quarantine = 0;                  ///< crashes of an input until it is refused; 0: never
   std::optional<int> dispatch_window;  ///< none: the pool decides
   milliseconds cancel_grace{5'000};    ///< from the stop token to SIGTERM
   milliseconds term_grace{5'000};      ///< from SIGTERM to SIGKILL
@@ -101,6 +106,7 @@ struct Config {
   std::int64_t max_runsync_body = 20 << 20;
   std::int64_t max_result = 20 << 20;
   std::int64_t max_chunk = 1 << 20;
+  std::int64_t checkpoint_max = 64 << 20;
   std::int64_t max_header = 16 << 10;
   int max_connections = 1024;
   milliseconds request_timeout{60'000};
@@ -116,6 +122,8 @@ struct Config {
   Durability durability = Durability::Full;
   milliseconds keep_async{1'800'000};  ///< how long a finished job answers /status
   milliseconds keep_sync{60'000};      ///< the same for one that came by /runsync
+  int dead_max = 1'000;                ///< dead letters
+  milliseconds dead_ttl{30LL * 86'400'000};
 
   // ---- the process ----
   Init init = Init::Always;

@@ -102,6 +102,14 @@ std::string show_word(const Config& config) {
 
 constexpr std::int64_t kDay = 86'400'000;
 
+std::string set_stall_timeout(Config& config, const Texts& texts) {
+  auto value = parse_duration(texts.front());
+  if (!value || (value->count() != 0 && value->count() < 1'000) || value->count() > 7 * kDay)
+    return "must be 0, or a duration from 1s to 7d, such as 30s or 5m (a bare number is seconds)";
+  config.stall_timeout = *value;
+  return {};
+}
+
 std::string set_execution_timeout(Config& config, const Texts& texts) {
   config.execution_timeout_given = true;
   return set_duration<&Config::execution_timeout, 100, 7 * kDay>(config, texts);
@@ -204,8 +212,21 @@ const std::array kOptions{
     Option{.name = "retries",
            .value = "N",
            .group = Group::Jobs,
-           .help = "run a job again, up to N times, when its process dies",
+           .help = "run a job again, up to N times, when an attempt is lost",
            BULKHEAD_INTEGER(retries, 0, 100)},
+    Option{.name = "retry-on",
+           .value = "WAY,…",
+           .group = Group::Jobs,
+           .help = "ways to lose it that count: crash, timeout, lost, error; or none",
+           .list = true,
+           .set = set_retry_on,
+           .show = [](const Config& config) { return config.retry_on.empty() ? "none" : join(config.retry_on); }},
+    Option{.name = "retry-backoff",
+           .value = "MIN..MAX",
+           .group = Group::Jobs,
+           .help = "wait before a retry, doubled each time, with jitter",
+           .set = set_retry_backoff,
+           .show = show_retry_backoff},
     Option{.name = "execution-timeout",
            .value = "DURATION",
            .group = Group::Jobs,
@@ -218,6 +239,17 @@ const std::array kOptions{
            .help = "end a job that is not finished so long after it was sent",
            .serve_only = true,
            BULKHEAD_DURATION(ttl, 1'000, 7 * kDay)},
+    Option{.name = "stall-timeout",
+           .value = "DURATION",
+           .group = Group::Jobs,
+           .help = "end a job that says nothing and uses no CPU for so long; 0: never",
+           .set = set_stall_timeout,
+           .show = show_duration<&Config::stall_timeout>},
+    Option{.name = "quarantine",
+           .value = "N",
+           .group = Group::Jobs,
+           .help = "refuse an input that has crashed N processes; 0: never",
+           BULKHEAD_INTEGER(quarantine, 0, 1000)},
     Option{.name = "cancel-grace",
            .value = "DURATION",
            .group = Group::Jobs,
@@ -359,6 +391,11 @@ const std::array kOptions{
            .group = Group::Limits,
            .help = "one chunk of a stream",
            BULKHEAD_SIZE(max_chunk, 1024, kGiB)},
+    Option{.name = "checkpoint-max",
+           .value = "SIZE",
+           .group = Group::Limits,
+           .help = "what a job may save for its next attempt",
+           BULKHEAD_SIZE(checkpoint_max, 1024, 512 << 20)},
     Option{.name = "max-header",
            .value = "SIZE",
            .group = Group::Limits,
@@ -409,6 +446,19 @@ const std::array kOptions{
            .help = "the same for /runsync",
            .serve_only = true,
            BULKHEAD_DURATION(keep_sync, 1'000, 365 * kDay)},
+
+    Option{.name = "dead-max",
+           .value = "N",
+           .group = Group::State,
+           .help = "jobs that crashed for good, kept for `bulkhead dead`",
+           .serve_only = true,
+           BULKHEAD_INTEGER(dead_max, 0, 1'000'000)},
+    Option{.name = "dead-ttl",
+           .value = "DURATION",
+           .group = Group::State,
+           .help = "how long they are kept",
+           .serve_only = true,
+           BULKHEAD_DURATION(dead_ttl, 1'000, 3650 * kDay)},
 
     Option{.name = "init",
            .value = "always|never",

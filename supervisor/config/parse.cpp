@@ -111,10 +111,9 @@ std::variant<CommandLine, Exit> read_command_line(int argc, const char* const* a
   line.check = verb == "check";
   line.subcommand = verb == "run" ? Subcommand::Run : verb == "doctor" ? Subcommand::Doctor : Subcommand::Serve;
   if (verb != "run" && verb != "serve" && verb != "doctor" && !line.check) {
-    return Exit{
-        kUsage,
-        "bulkhead: what is " + std::string(verb) +
-            "? Say run, serve, check, doctor, submit, status, cancel, health or init first.\nTry `bulkhead --help`.\n"};
+    return Exit{kUsage, "bulkhead: what is " + std::string(verb) +
+                            "? Say run, serve, check, doctor, submit, status, cancel, health or init "
+                            "first.\nTry `bulkhead --help`.\n"};
   }
 
   // `check run …`, `check serve …`: what that would use; `check …`: the latter, and what only run has.

@@ -13,6 +13,8 @@
 #include <fstream>
 #include <utility>
 
+#include "supervisor/config/units.hpp"
+
 namespace bulkhead::config {
 namespace {
 
@@ -76,6 +78,41 @@ std::string set_dispatch_window(Config& config, const Texts& texts) {
 
 std::string show_dispatch_window(const Config& config) {
   return config.dispatch_window ? std::to_string(*config.dispatch_window) : "auto";
+}
+
+std::string set_retry_on(Config& config, const Texts& texts) {
+  constexpr std::array<std::string_view, 4> kWays{"crash", "timeout", "lost", "error"};
+  config.retry_on.clear();
+  for (const std::string& text : texts) {
+    for (std::size_t begin = 0; begin <= text.size();) {
+      const std::size_t end = std::min(text.find(',', begin), text.size());
+      std::string way = text.substr(begin, end - begin);
+      begin = end + 1;
+      if (way == "none" && texts.size() == 1 && text == way) return {};
+      if (std::find(kWays.begin(), kWays.end(), way) == kWays.end())
+        return "must be one or several of crash, timeout, lost, error with commas between, or none";
+      if (std::find(config.retry_on.begin(), config.retry_on.end(), way) == config.retry_on.end())
+        config.retry_on.push_back(std::move(way));
+    }
+  }
+  return {};
+}
+
+std::string set_retry_backoff(Config& config, const Texts& texts) {
+  constexpr milliseconds kLongest{3'600'000};
+  const std::string& text = texts.front();
+  const std::size_t dots = text.find("..");
+  auto least = parse_duration(text.substr(0, dots));
+  auto most = dots == std::string::npos ? least : parse_duration(text.substr(dots + 2));
+  if (!least || !most || *least > *most || *most > kLongest)
+    return "must be two durations from 0s to 1h, the smaller one first, such as 200ms..30s";
+  config.retry_backoff_min = *least;
+  config.retry_backoff_max = *most;
+  return {};
+}
+
+std::string show_retry_backoff(const Config& config) {
+  return format_duration(config.retry_backoff_min) + ".." + format_duration(config.retry_backoff_max);
 }
 
 std::string set_gpus(Config& config, const Texts& texts) {

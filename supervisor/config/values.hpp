@@ -28,6 +28,9 @@ bool is_local(std::string_view listen);
 
 std::string set_dispatch_window(Config& config, const Texts& texts);
 std::string show_dispatch_window(const Config& config);
+std::string set_retry_on(Config& config, const Texts& texts);
+std::string set_retry_backoff(Config& config, const Texts& texts);
+std::string show_retry_backoff(const Config& config);
 std::string set_gpus(Config& config, const Texts& texts);
 std::string show_gpus(const Config& config);
 std::string set_preload(Config& config, const Texts& texts);

@@ -56,6 +56,7 @@ class Follower : public std::enable_shared_from_this<Follower> {
   void tell_job(Reply& reply, std::string_view event, JobView job) {
     job.output = one_line(job.output);
     job.error = one_line(job.error);
+    job.history = one_line(job.history);
     reply.raw("event: ").raw(event).raw("\ndata: ");
     write_job(reply, job, api_.clock.now().wall_ms);
     reply.raw("\n\n");

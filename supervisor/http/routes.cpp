@@ -18,7 +18,8 @@ std::string_view next_segment(std::string_view& path) {
 }
 
 const Route* find(std::string_view name) {
-  for (auto routes : {job_routes(), result_routes(), control_routes(), observe_routes(), openai_routes()}) {
+  for (auto routes :
+       {job_routes(), result_routes(), control_routes(), observe_routes(), own_routes(), openai_routes()}) {
     for (const Route& route : routes) {
       if (route.name == name) return &route;
     }
@@ -164,6 +165,7 @@ Problem refused(const Accepted& accepted) {
     case Refusal::Draining: return {.status = 503, .code = "draining", .message = accepted.reason, .retry_after = 5};
     case Refusal::StoreUnavailable:
       return {.status = 503, .code = "store_unavailable", .message = accepted.reason, .retry_after = 5};
+    case Refusal::Quarantined: return {.status = 409, .code = "quarantined", .message = accepted.reason};
     case Refusal::NotFailed: return {.status = 409, .code = "not_failed", .message = accepted.reason};
     case Refusal::None: break;
   }

@@ -85,6 +85,96 @@ std::optional<Problem> read_time(std::string_view name, std::string_view value, 
   return {};
 }
 
+/// A whole number within bounds; null means "not said".
+std::optional<Problem> read_count(std::string_view name, std::string_view value, std::int64_t high, int& out) {
+  if (value == "null") return {};
+  auto number = is_number(value) ? to_double(value) : std::nullopt;
+  if (!number || *number != std::floor(*number) || *number < 0 || *number > static_cast<double>(high)) {
+    Problem problem = invalid(std::string(name) + " must be a whole number, 0 to " + std::to_string(high));
+    problem.limit = high;
+    if (number && std::fabs(*number) < 9e15) problem.got = static_cast<std::int64_t>(*number);
+    return problem;
+  }
+  out = static_cast<int>(*number);
+  return {};
+}
+
+/// The elements of one array, each handed to `visit(value)`. False: it is none.
+template <class Visit>
+bool walk_array(std::string_view text, Visit visit) {
+  JsonScanner scanner(text);
+  if (scanner.peek() != '[' || !scanner.take('[')) return false;
+  if (scanner.peek() == ']') return scanner.take(']');
+  for (;;) {
+    std::string_view value;
+    if (!scanner.value(value)) return false;
+    visit(value);
+    if (scanner.peek() == ']') return scanner.take(']');
+    if (!scanner.take(',')) return false;
+  }
+}
+
+std::optional<Problem> read_retry_on(std::string_view value, std::uint8_t& out) {
+  if (value == "null") return {};
+  std::uint8_t ways = 0;
+  bool known = true;
+  bool array = walk_array(value, [&](std::string_view way) {
+    if (way == "\"crash\"") return void(ways |= kLostByCrash);
+    if (way == "\"timeout\"") return void(ways |= kLostByTimeout);
+    if (way == "\"lost\"") return void(ways |= kLostByLoss);
+    if (way == "\"error\"") return void(ways |= kLostByError);
+    known = false;
+  });
+  if (!array || !known)
+    return invalid(R"(policy.retryOn must be an array with some of "crash", "timeout", "lost", "error")");
+  out = ways;
+  return {};
+}
+
+/// [least, most], or one number for both.
+std::optional<Problem> read_retry_backoff(std::string_view value, Policy& policy) {
+  constexpr double kHour = 3'600'000;
+  if (value == "null") return {};
+  std::array<double, 2> times{};
+  std::size_t count = 0;
+  bool good = true;
+  auto take = [&](std::string_view text) {
+    auto number = is_number(text) ? to_double(text) : std::nullopt;
+    good = good && number && *number == std::floor(*number) && *number >= 0 && *number <= kHour && count < 2;
+    if (good) times[count++] = *number;
+  };
+  if (is_number(value)) {
+    take(value);
+    times[1] = times[0];
+    count += good ? 1 : 0;
+  } else {
+    good = walk_array(value, take) && good;
+  }
+  if (!good || count != 2 || times[0] > times[1])
+    return invalid(
+        "policy.retryBackoff must be [least, most], whole milliseconds, 0 to 3600000, or one number for both");
+  policy.retry_backoff_min = milliseconds(static_cast<std::int64_t>(times[0]));
+  policy.retry_backoff_max = milliseconds(static_cast<std::int64_t>(times[1]));
+  return {};
+}
+
+/// What is ours of a policy, not RunPod's.
+std::optional<Problem> read_own_policy(std::string_view key, std::string_view value, Policy& policy) {
+  if (key == "retries") {
+    int retries = policy.max_attempts - 1;
+    auto problem = read_count("policy.retries", value, 100, retries);
+    policy.max_attempts = 1 + retries;
+    return problem;
+  }
+  if (key == "stallTimeout") {
+    if (value == "0") policy.stall_timeout = milliseconds(0);
+    return value == "0" ? std::nullopt : read_time("policy.stallTimeout", value, 1'000, policy.stall_timeout);
+  }
+  if (key == "retryOn") return read_retry_on(value, policy.retry_on);
+  if (key == "retryBackoff") return read_retry_backoff(value, policy);
+  return {};
+}
+
 std::optional<Problem> read_policy(std::string_view text, std::string_view body, Policy& policy) {
   if (text == "null") return {};
   if (text.front() != '{') return invalid("policy must be an object");
@@ -101,6 +191,8 @@ std::optional<Problem> read_policy(std::string_view text, std::string_view body,
       } else if (value != "null") {
         problem = invalid("policy.lowPriority must be true or false");
       }
+    } else {
+      problem = read_own_policy(key, value, policy);
     }
     return !problem;
   });

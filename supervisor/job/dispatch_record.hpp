@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "supervisor/job/dispatcher.hpp"
@@ -32,7 +33,23 @@ struct Dispatcher::Record : QueuePlace, Deadlined {
   std::chrono::microseconds run_time{0};
   std::chrono::steady_clock::time_point expires;
   Payload checkpoint;
+  bool from_checkpoint = false;  ///< the attempt under way began with it
+  Payload history;               ///< of the attempts that are over
+  std::optional<Loss> loss;      ///< how the last of them was lost
+  std::string fingerprint;       ///< of its input, once somebody asked
+
+  // Whether it stalls; where its policy looks at that.
+  std::chrono::steady_clock::time_point last_sign, looked;
+  std::optional<std::chrono::microseconds> cpu_time;  ///< of its child, at the last look
+  bool examined = false;                              ///< it has stalled, and its stacks are being taken
+  Payload stall_record;
   Outcome outcome;
 };
+
+/// In the form of a crash record: an object, as the text of a string. `message` needs no escaping.
+inline Payload lost_error(const std::string& message, int attempt) {
+  return Payload::of(R"("{\"error_type\":\"WorkerLost\",\"error_message\":\")" + message + R"(\",\"attempt\":)" +
+                     std::to_string(attempt) + R"(}")");
+}
 
 }  // namespace bulkhead

@@ -47,6 +47,9 @@ void Dispatcher::submit(Job job, std::function<void(Accepted)> answered) {
   if (records_.contains(job.id)) return turn_away(Refusal::Duplicate, "a job with this id exists", answered);
   Record& record = add(std::move(job));
   record.answer = std::move(answered);
+  const Suspect* suspect = suspect_of(record);
+  const bool suspicious = suspect != nullptr;
+  if (suspect && suspect->crashes >= options_.quarantine) refuse_as_suspect(record, *suspect);
   ++accepting_;
   const std::uint64_t answers = accepts_answered_;
   journal_.accept(record.job, [this, &record](std::error_code error) {
@@ -56,7 +59,7 @@ void Dispatcher::submit(Job job, std::function<void(Accepted)> answered) {
     pump();
   });
   // A job that nobody is before needs not wait for its own acceptance: the journal writes both at once.
-  if (accepts_answered_ == answers) admit(record);
+  if (accepts_answered_ == answers && !suspicious) admit(record);
 }
 
 /// Hands a job that is still being accepted out, if it would be the next anyway.
@@ -96,6 +99,7 @@ void Dispatcher::recover(std::vector<Recovered> jobs, const NeverEntered& never_
     record.attempts = known.attempts;
     record.chunks = known.last_chunk;
     record.checkpoint = std::move(known.checkpoint);
+    record.history = std::move(known.history);
     if (known.outcome) {
       record.state = State::Reporting;
       record.outcome = std::move(*known.outcome);
@@ -113,19 +117,11 @@ void Dispatcher::recover(std::vector<Recovered> jobs, const NeverEntered& never_
       enqueue(record, false);
       continue;
     }
-    if (known.run == 0 || record.attempts < record.job.policy.max_attempts) {
-      if (known.run != 0) journal_.requeue(record.job, known.run, true);
+    if (known.run == 0) {
       enqueue(record, false);
       continue;
     }
-    record.state = State::Finishing;
-    record.started.wall_ms = known.started_ms;
-    record.outcome.status = Status::Failed;
-    record.outcome.error_type = "WorkerLost";
-    record.outcome.worker_id = std::move(known.worker_id);
-    record.outcome.error =
-        lost_error("the supervisor ended while this job was running, and it may not be tried again", record.attempts);
-    write_finish(record);
+    lost_with_supervisor(record, known);
   }
   pump();
 }
@@ -136,11 +132,12 @@ void Dispatcher::on(Record& record, Event event) {
   Facts facts{.refused = static_cast<bool>(record.refusal),
               .stop = record.why != Why::None,
               .worker_gone = record.worker_gone,
-              .may_retry = record.attempts < record.job.policy.max_attempts,
+              .may_retry = may_retry(record, event),
               .requeue_unentered = record.bystander <= options_.bystander_max};
   Transition transition = apply(record.state, event, facts);
   if (!transition.expected) return;
   if (transition.next == State::Finishing && record.state != State::Finishing) conclude(record, event);
+  if (has(transition.effects, Effect::WriteLost)) lose(record, event);
   accepting_ += (transition.next == State::Accepting) - (record.state == State::Accepting);
   record.state = transition.next;
   carry_out(record, transition.effects);
@@ -158,16 +155,9 @@ void Dispatcher::carry_out(Record& record, Effect effects) {
     --record.attempts;
     journal_.requeue(record.job, run, false);
   }
-  if (has(effects, Effect::WriteLost)) {
-    journal_.requeue(record.job, run, true);
-    ++counts_.retried;
-    if (watcher_) watcher_->retried();
-    milliseconds backoff =
-        std::min(options_.retry_backoff_max, options_.retry_backoff_min * (1 << std::min(record.attempts - 1, 20)));
-    record.not_before = clock_.now().mono + std::chrono::duration_cast<milliseconds>(backoff * random_());
-  }
+  if (has(effects, Effect::WriteLost)) write_lost(record, run);
   if (has(effects, Effect::WriteRequeue) || has(effects, Effect::WriteLost))
-    if (record.source) record.source->requeued(record.job);
+    if (record.source) record.source->requeued(record.job, record.history);
   if (has(effects, Effect::EnqueueFirst)) enqueue(record, true);
   if (has(effects, Effect::Enqueue)) enqueue(record, false);
   if (has(effects, Effect::SendCancel))
@@ -213,7 +203,12 @@ void Dispatcher::pump() {
   if (!draining_) {
     // The clock is read on the way of every job: only where somebody looks at it.
     auto now = scheduler_.wake_at() ? clock_.now().mono : Scheduler::Time();
-    while (auto pair = scheduler_.next(now)) assign(*pair);
+    while (auto pair = scheduler_.next(now)) {
+      if (hold_back(static_cast<Record&>(*pair->job)))
+        scheduler_.release(pair->worker);
+      else
+        assign(*pair);
+    }
   }
   pumping_ = false;
   int room = draining_ ? 0 : std::max(0, scheduler_.free_now() - static_cast<int>(scheduler_.queued()));
@@ -239,7 +234,7 @@ void Dispatcher::write_start(Record& record) {
                  [this, &record](std::error_code error) {
                    if (error) {
                      --record.attempts;
-                     record.not_before = clock_.now().mono + options_.retry_backoff_min;
+                     record.not_before = clock_.now().mono + options_.start_again;
                    }
                    on(record, error ? Event::StartRefused : Event::StartWritten);
                    pump();
@@ -247,6 +242,8 @@ void Dispatcher::write_start(Record& record) {
 }
 
 void Dispatcher::send(Record& record) {
+  record.from_checkpoint = !record.checkpoint.empty();
+  begin_watch(record);
   record.outcome.worker_id = known_workers_[record.worker].id;
   arm(record);
   if (record.source)
@@ -285,8 +282,10 @@ void Dispatcher::leave(Record& record) {
 void Dispatcher::arm(Record& record) {
   const auto in = [&](milliseconds time) { set_deadline(record, clock_.now().mono + time); };
   switch (record.state) {
-    case State::HandedOut:
-      return set_deadline(record, std::min(record.expires, record.started.mono + record.job.policy.execution_timeout));
+    case State::HandedOut: {
+      auto deadline = std::min(record.expires, record.started.mono + record.job.policy.execution_timeout);
+      return set_deadline(record, std::min(deadline, next_look(record)));
+    }
     case State::Stopping: return in(options_.stop_time);
     case State::Terminating: return in(options_.terminate_time);
     case State::Killing: return in(options_.kill_time);
@@ -300,6 +299,7 @@ void Dispatcher::conclude(Record& record, Event event) {
   deadlines_.clear(record);
   Outcome& outcome = record.outcome;
   if (record.why != Why::None) conclude_stopped(record, event);
+  note_end(record, event);
   if (outcome.execution_ms == 0 && event != Event::Answered && record.run != 0 && is_out(record.state))
     outcome.execution_ms = std::chrono::duration_cast<milliseconds>(clock_.now().mono - record.started.mono).count();
   if (event != Event::Answered) record.run_time = milliseconds(outcome.execution_ms);
@@ -319,6 +319,14 @@ void Dispatcher::conclude_stopped(Record& record, Event event) {
     case Why::None: return;
     case Why::Cancel: return end_as(Status::Cancelled, "", "Cancelled");
     case Why::Timeout: return end_as(Status::Failed, "executionTimeout exceeded", "ExecutionTimeout");
+    case Why::Stall:
+      end_as(Status::Failed, "stalled: no sign of life within policy.stallTimeout", "Stalled");
+      if (!record.stall_record.empty()) outcome.error = record.stall_record;
+      return;
+    case Why::Quarantined:
+      outcome.status = Status::Failed;
+      outcome.error_type = "Quarantined";
+      return;
     case Why::Expired: return end_as(Status::TimedOut, "", "Expired");
     case Why::Drain:
       if (event == Event::Answered) return;
@@ -331,6 +339,9 @@ void Dispatcher::write_finish(Record& record) {
   outcome.attempts = record.attempts;
   outcome.started_ms = record.started.wall_ms;
   outcome.finished_ms = clock_.now().wall_ms;
+  if (!outcome.history.empty())
+    journal_.history(record.job, outcome.history, record.attempts, outcome.dead ? outcome.error : Payload(),
+                     [](std::error_code) {});
   // An error is not a refusal here: the journal keeps the outcome and writes it when the disk is back.
   journal_.finish(record.job, outcome, [this, &record](std::error_code) { finish_written(record); });
 }
@@ -387,6 +398,10 @@ void Dispatcher::want_stop(Record& record, Why why) {
 std::optional<std::chrono::steady_clock::time_point> Dispatcher::wake_at() const {
   auto deadline = deadlines_.earliest();
   auto retry = scheduler_.wake_at();
+  if (!refused_checkpoints_.empty()) {
+    const auto again = refused_checkpoints_.front().again;
+    retry = retry ? std::min(*retry, again) : again;
+  }
   if (!deadline || (retry && *retry < *deadline)) return retry;
   return deadline;
 }
@@ -396,9 +411,14 @@ void Dispatcher::tick() {
   while (Record* record = deadlines_.pop_due(now)) {
     if (record->state == State::Stopping || record->state == State::Terminating || record->state == State::Killing)
       on(*record, Event::StepDue);
+    else if (now >= record->expires)
+      want_stop(*record, Why::Expired);
+    else if (now >= record->started.mono + record->job.policy.execution_timeout)
+      want_stop(*record, Why::Timeout);
     else
-      want_stop(*record, now >= record->expires ? Why::Expired : Why::Timeout);
+      look_for_life(*record);
   }
+  write_refused_checkpoints(now);
   pump();
 }
 
@@ -435,145 +455,6 @@ Dispatcher::Counts Dispatcher::counts() const {
 std::optional<std::int64_t> Dispatcher::oldest_ms() const {
   const QueuePlace* place = scheduler_.first();
   return place ? std::optional(static_cast<const Record&>(*place).job.submitted_ms) : std::nullopt;
-}
-
-// ---- what children say ---------------------------------------------------------------------------------------------
-
-Dispatcher::Record* Dispatcher::find(RunNumber run) {
-  auto found = runs_.find(run);
-  return found == runs_.end() ? nullptr : found->second;
-}
-
-void Dispatcher::ready(WorkerNumber worker, std::string_view worker_id, int concurrency, int window) {
-  Worker& known = known_workers_[worker];
-  if (known.id.empty()) known.id = worker_id;
-  scheduler_.set_room(worker, concurrency, window);
-  pump();
-}
-
-void Dispatcher::retiring(WorkerNumber worker) { scheduler_.retire(worker); }
-
-void Dispatcher::started(RunNumber run) {
-  Record* record = find(run);
-  if (!record || !record->in_window || record->state != State::HandedOut) return;
-  record->in_window = false;
-  record->started = clock_.now();
-  arm(*record);
-}
-
-void Dispatcher::progress(RunNumber run, Payload value) {
-  Record* record = find(run);
-  if (!record || record->why != Why::None) return;
-  journal_.progress(record->job, value);
-  if (record->source) record->source->progress(record->job, std::move(value));
-}
-
-void Dispatcher::chunk(RunNumber run, std::uint32_t seq, Payload value) {
-  Record* record = find(run);
-  if (!record || record->why != Why::None) return workers_->acknowledge(run, seq);
-  std::uint32_t number = ++record->chunks;
-  // The journal answers in order, so this comes before the run's outcome is durable: the record is still there.
-  auto written = [this, record, run, seq, number, value](std::error_code) {
-    if (!record->source) return workers_->acknowledge(run, seq);
-    record->source->chunk(record->job, number, value, [this, run, seq] { workers_->acknowledge(run, seq); });
-  };
-  if (number <= record->stored) return written({});
-  journal_.chunk(record->job, run, number, value, std::move(written));
-}
-
-void Dispatcher::checkpoint(RunNumber run, std::uint32_t seq, Payload data) {
-  Record* record = find(run);
-  if (!record) return workers_->acknowledge(run, seq);
-  record->checkpoint = data;
-  journal_.checkpoint(record->job, run, std::move(data),
-                      [this, run, seq](std::error_code) { workers_->acknowledge(run, seq); });
-}
-
-void Dispatcher::answered(RunNumber run, std::uint32_t seq, Outcome outcome, std::chrono::microseconds run_time,
-                          bool refresh) {
-  Record* record = find(run);
-  if (!record) return workers_->acknowledge(run, seq);
-  outcome.worker_id = std::move(record->outcome.worker_id);
-  outcome.execution_ms = std::chrono::duration_cast<milliseconds>(run_time).count();
-  record->run_time = run_time;
-  outcome.refresh_worker = refresh;
-  record->outcome = std::move(outcome);
-  record->result_seq = seq;
-  if (refresh) {
-    known_workers_[record->worker].refresh = true;
-    scheduler_.retire(record->worker);
-    for (auto& [other, waiting] : runs_)
-      if (waiting->worker == record->worker && other != run) workers_->recall(other);
-  }
-  on(*record, Event::Answered);
-  pump();
-}
-
-void Dispatcher::succeeded(RunNumber run, std::uint32_t seq, Payload output, std::chrono::microseconds run_time,
-                           bool refresh) {
-  Outcome outcome;
-  outcome.status = Status::Completed;
-  outcome.output = std::move(output);
-  answered(run, seq, std::move(outcome), run_time, refresh);
-}
-
-void Dispatcher::failed(RunNumber run, std::uint32_t seq, Payload error, Payload output,
-                        std::chrono::microseconds run_time, bool refresh) {
-  Outcome outcome;
-  outcome.status = Status::Failed;
-  outcome.output = std::move(output);
-  outcome.error = std::move(error);
-  outcome.error_type = "HandlerError";
-  answered(run, seq, std::move(outcome), run_time, refresh);
-}
-
-void Dispatcher::handed_back(RunNumber run, std::uint32_t seq) {
-  workers_->acknowledge(run, seq);
-  Record* record = find(run);
-  if (!record) return;
-  on(*record, Event::HandedBack);
-  pump();
-}
-
-void Dispatcher::log(const LogLine& line) {
-  Record* record = line.run ? find(line.run) : nullptr;
-  if (record && record->source) record->source->log(record->job, line);
-  if (log_) log_(line, record ? &record->job : nullptr, record ? record->attempts : 0);
-}
-
-void Dispatcher::died(WorkerNumber worker, std::span<const Casualty> casualties) {
-  scheduler_.retire(worker);
-  for (const Casualty& casualty : casualties) {
-    Record* record = find(casualty.run);
-    if (!record) continue;
-    record->outcome.status = Status::Failed;
-    if (casualty.entered) {
-      record->outcome.error = casualty.error;
-      record->outcome.error_type = casualty.error_type;
-    } else {
-      ++record->bystander;
-      record->outcome.error = lost_error(
-          "handed to " + std::to_string(record->bystander) + " handler processes that died before starting it",
-          record->attempts);
-      record->outcome.error_type = "WorkerLost";
-    }
-    on(*record, casualty.entered ? Event::LostEntered : Event::LostUnentered);
-  }
-  // Jobs on their way to this child, of which it never heard, are not among the casualties.
-  for (auto& [run, record] : runs_)
-    if (record->worker == worker && (record->state == State::Starting || record->state == State::Admitting))
-      record->worker_gone = true;
-  scheduler_.remove_worker(worker);
-  known_workers_.erase(worker);
-  pump();
-}
-
-void Dispatcher::unhealthy(std::string reason, bool never_ready) {
-  if (pool_health_) pool_health_(reason, never_ready);
-}
-
-void Dispatcher::healthy() {
-  if (pool_health_) pool_health_({}, false);
 }
 
 }  // namespace bulkhead

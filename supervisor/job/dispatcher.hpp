@@ -8,6 +8,7 @@
 
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -19,6 +20,7 @@
 #include "supervisor/job/deadlines.hpp"
 #include "supervisor/job/lifecycle.hpp"
 #include "supervisor/job/ports.hpp"
+#include "supervisor/job/quarantine.hpp"
 #include "supervisor/job/scheduler.hpp"
 #include "supervisor/job/watchers.hpp"
 
@@ -31,11 +33,11 @@ struct DispatcherOptions {
   /// to connect, whatever its deadline, and then as long again as `kept_time` for what was kept to arrive.
   milliseconds connect_time{10'000};
   milliseconds kept_time{2'000};
-  milliseconds terminate_time{2'000};   ///< between SIGTERM and SIGKILL
-  milliseconds kill_time{5'000};        ///< before SIGKILL is sent again
-  int bystander_max = 3;                ///< times an unentered job is given back uncounted after a death
-  milliseconds retry_backoff_min{200};  ///< doubled with every attempt, with full jitter
-  milliseconds retry_backoff_max{30'000};
+  milliseconds terminate_time{2'000};  ///< between SIGTERM and SIGKILL
+  milliseconds kill_time{5'000};       ///< before SIGKILL is sent again
+  int bystander_max = 3;               ///< times an unentered job is given back uncounted after a death
+  int quarantine = 0;                  ///< children an input may crash before it is refused; 0: any number
+  milliseconds start_again{200};       ///< after the journal refused an attempt
 };
 
 class Dispatcher final : public Intake, public WorkersListener {
@@ -61,6 +63,12 @@ class Dispatcher final : public Intake, public WorkersListener {
   void set_watcher(JobsWatcher& watcher) { watcher_ = &watcher; }
   /// From now on: what waits already stays, and a step of a ladder that was begun keeps its time.
   void set_options(const DispatcherOptions& options) { options_ = options; }
+  /// What names an input's bytes and the handler's build; without, there is no quarantine.
+  void set_fingerprints(Quarantine::Fingerprint of_input, std::function<std::string()> build) {
+    quarantine_.emplace(std::move(of_input), std::move(build));
+  }
+  /// Those the journal knew. Before recover().
+  void recover_suspects(std::vector<Suspect> suspects);
   /// Called when wake_at() may have become earlier.
   void set_alarm(std::function<void()> alarm) { alarm_ = std::move(alarm); }
   /// Called when the pool's health changes: with the reason, or an empty one when it is well again.
@@ -104,12 +112,14 @@ class Dispatcher final : public Intake, public WorkersListener {
   void submit(Job job, std::function<void(Accepted)> answered) override;
   bool cancel(std::string_view id) override;
   std::vector<std::string> purge() override;
+  bool quarantined(const Payload& input) override;
+  std::size_t clear_quarantine() override;
 
   // WorkersListener
   void ready(WorkerNumber worker, std::string_view worker_id, int concurrency, int window) override;
   void retiring(WorkerNumber worker) override;
   void started(RunNumber run) override;
-  void resumed(RunNumber run, std::uint32_t chunks) override;
+  void resumed(RunNumber run, std::uint32_t chunks, bool entered) override;
   void progress(RunNumber run, Payload value) override;
   void chunk(RunNumber run, std::uint32_t seq, Payload value) override;
   void checkpoint(RunNumber run, std::uint32_t seq, Payload data) override;
@@ -124,7 +134,7 @@ class Dispatcher final : public Intake, public WorkersListener {
   void healthy() override;
 
  private:
-  enum class Why : std::uint8_t { None, Cancel, Timeout, Expired, Drain };
+  enum class Why : std::uint8_t { None, Cancel, Timeout, Stall, Expired, Drain, Quarantined };
   struct Record;
   struct Worker {
     std::string id;
@@ -134,6 +144,14 @@ class Dispatcher final : public Intake, public WorkersListener {
 
   void on(Record& record, Event event);
   void carry_out(Record& record, Effect effects);
+  static std::optional<Loss> loss_of(const Record& record, Event event);
+  static bool may_retry(const Record& record, Event event);
+  static std::string_view reason_of(const Record& record);
+  void add_to_history(Record& record, std::string_view reason, std::string_view error_type);
+  void lose(Record& record, Event event);
+  void write_lost(Record& record, RunNumber run);
+  void lost_with_supervisor(Record& record, const Recovered& known);
+  void note_end(Record& record, Event event);
   void conclude(Record& record, Event event);
   void conclude_stopped(Record& record, Event event);
   void take_up(Record& record, const Recovered& known, WorkerNumber worker);
@@ -144,6 +162,22 @@ class Dispatcher final : public Intake, public WorkersListener {
     answered({refusal, std::move(reason), {}});
   }
   void assign(const Scheduler::Pair& pair);
+
+  // dispatcher_quarantine.cpp
+  const std::string& fingerprint_of(Record& record);
+  int running(const std::string& fingerprint);
+  const Suspect* suspect_of(Record& record);
+  bool hold_back(Record& record);
+  void refuse_as_suspect(Record& record, const Suspect& suspect);
+  void note_crash(Record& record, const Payload& crash);
+
+  // dispatcher_stall.cpp
+  void begin_watch(Record& record);
+  void sign_of_life(Record& record);
+  std::chrono::steady_clock::time_point next_look(const Record& record) const;
+  void look_for_life(Record& record);
+  void examine(Record& record);
+
   void send(Record& record);
   void release(Record& record);
   void leave(Record& record);
@@ -153,6 +187,14 @@ class Dispatcher final : public Intake, public WorkersListener {
   void finish_written(Record& record);
   void report(Record& record);
   void answered(RunNumber run, std::uint32_t seq, Outcome outcome, std::chrono::microseconds run_time, bool refresh);
+  struct Checkpoint {
+    RunNumber run = 0;
+    std::uint32_t seq = 0;
+    Payload data;
+    std::chrono::steady_clock::time_point again;
+  };
+  void write_checkpoint(Checkpoint checkpoint);
+  void write_refused_checkpoints(std::chrono::steady_clock::time_point now);
   void want_stop(Record& record, Why why);
   void arm(Record& record);
   void arm_no_sooner(Record& record, milliseconds than);
@@ -178,7 +220,9 @@ class Dispatcher final : public Intake, public WorkersListener {
   std::unordered_map<RunNumber, Record*> runs_;                            ///< handed out, or being started
   std::unordered_map<WorkerNumber, Worker> known_workers_;
   Scheduler scheduler_;
+  std::optional<Quarantine> quarantine_;
   Deadlines<Record> deadlines_;
+  std::deque<Checkpoint> refused_checkpoints_;  ///< by the disk, in the order in which they are tried again
   Counts counts_;
   std::size_t out_ = 0;
   int accepting_ = 0;                   ///< records in that state

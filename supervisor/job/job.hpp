@@ -19,12 +19,27 @@ struct Instant {
   std::int64_t wall_ms = 0;
 };
 
+/// The ways to lose an attempt: bits of Policy::retry_on.
+enum Loss : std::uint8_t {
+  kLostByCrash = 1,    ///< its child died
+  kLostByTimeout = 2,  ///< it ran longer than its execution_timeout, or stalled
+  kLostByLoss = 4,     ///< the supervisor or the machine went away, or child after child died before starting it
+  kLostByError = 8,    ///< the handler itself failed the job
+};
+
 /// What a client may ask for in `policy`; the defaults are RunPod's.
 struct Policy {
   milliseconds execution_timeout{600'000};  ///< of one attempt; 5 s to 7 days over HTTP
   milliseconds ttl{86'400'000};             ///< from submission to the end; 10 s to 7 days over HTTP
   bool low_priority = false;                ///< does not make an autoscaler act
   int max_attempts = 1;                     ///< 1 + --retries
+  std::uint8_t retry_on = kLostByCrash | kLostByLoss;
+  milliseconds retry_backoff_min{200};     ///< before the second attempt at least so long, up to twice that …
+  milliseconds retry_backoff_max{30'000};  ///< … then twice as long each time, but never longer
+  milliseconds stall_timeout{0};           ///< without a sign of life for so long is a time-out; 0: not looked at
+
+  bool retries(Loss loss) const { return (retry_on & loss) != 0; }
+  bool operator==(const Policy&) const = default;
 };
 
 struct Job {
@@ -57,6 +72,8 @@ struct Outcome {
   std::int64_t finished_ms = 0;   ///< wall time
   std::int64_t execution_ms = 0;  ///< run time of the last attempt
   bool refresh_worker = false;    ///< the handler asked for a fresh child
+  bool dead = false;              ///< the last of its attempts ended in a crash
+  Payload history;                ///< of its attempts (history.hpp); none where none was lost
 };
 
 }  // namespace bulkhead

@@ -12,6 +12,7 @@ std::int64_t delay_ms(const JobView& view, std::int64_t now_ms) {
 
 void write_job_members(JsonText& json, const JobView& view, std::int64_t now_ms) {
   bool final = is_final(view.status);
+  if (!view.history.empty()) json.raw("\"bulkhead\":{\"attempts\":[").payload(view.history).raw("]},");
   json.raw("\"delayTime\":").number(delay_ms(view, now_ms));
   if (final && !view.error.empty()) json.raw(",\"error\":").payload(view.error);
   if (final) {
@@ -42,8 +43,9 @@ Payload lost_error(const std::string& message, int attempt) {
 
 JobView view_of(const Remembered& known) {
   const Outcome& outcome = known.outcome;
-  return {known.job.id,         outcome.status,    known.job.submitted_ms, outcome.started_ms, outcome.finished_ms,
-          outcome.execution_ms, outcome.worker_id, outcome.attempts,       outcome.output,     outcome.error};
+  return {known.job.id,        outcome.status,       known.job.submitted_ms, outcome.started_ms,
+          outcome.finished_ms, outcome.execution_ms, outcome.worker_id,      outcome.attempts,
+          outcome.output,      outcome.error,        outcome.history};
 }
 
 }  // namespace bulkhead

@@ -5,7 +5,7 @@ namespace {
 
 constexpr Effect kFreeAndFinish = Effect::Release | Effect::WriteFinish;
 
-/// The attempt was lost with its child, entered or as a bystander once too often.
+/// The attempt is over: with its child (entered, or as a bystander once too often), by its deadline, or by its answer.
 Transition lost(const Facts& facts) {
   if (facts.may_retry) return {State::Queued, Effect::Release | Effect::WriteLost | Effect::Enqueue};
   return {State::Finishing, kFreeAndFinish};
@@ -63,7 +63,7 @@ Transition starting(Event event, const Facts& facts) {
 
 Transition handed_out(Event event, const Facts& facts) {
   switch (event) {
-    case Event::Answered: return {State::Finishing, kFreeAndFinish};
+    case Event::Answered: return lost(facts);  // a failure may be tried again
     case Event::HandedBack: return {State::Queued, Effect::Release | Effect::WriteRequeue | Effect::EnqueueFirst};
     case Event::LostUnentered:
       if (!facts.requeue_unentered) return lost(facts);
@@ -74,13 +74,13 @@ Transition handed_out(Event event, const Facts& facts) {
   }
 }
 
-/// On the ladder every way out ends the job; what differs is what the next step does.
-Transition on_ladder(State state, Event event) {
+/// On the ladder every way out ends the attempt; what differs is what the next step does.
+Transition on_ladder(State state, Event event, const Facts& facts) {
   switch (event) {
     case Event::Answered:
     case Event::HandedBack:
     case Event::LostUnentered:
-    case Event::LostEntered: return {State::Finishing, kFreeAndFinish};
+    case Event::LostEntered: return lost(facts);
     case Event::StepDue:
       if (state == State::Stopping) return {State::Terminating, Effect::Terminate | Effect::ArmStep};
       return {State::Killing, Effect::Kill | Effect::ArmStep};
@@ -100,7 +100,7 @@ Transition apply(State state, Event event, const Facts& facts) {
     case State::HandedOut: return handed_out(event, facts);
     case State::Stopping:
     case State::Terminating:
-    case State::Killing: return on_ladder(state, event);
+    case State::Killing: return on_ladder(state, event, facts);
     case State::Finishing:
       if (event == Event::FinishWritten) return {State::Reporting, Effect::Report};
       return {state, Effect::None, event == Event::StopWanted};  // too late to stop

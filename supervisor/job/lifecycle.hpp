@@ -51,7 +51,7 @@ struct Facts {
   bool refused = false;           ///< it could not be made durable
   bool stop = false;              ///< a stop was wanted
   bool worker_gone = false;       ///< the child died between assignment and hand-out
-  bool may_retry = false;         ///< another attempt is allowed after this one was lost
+  bool may_retry = false;         ///< another attempt is allowed after the one that this event ends
   bool requeue_unentered = true;  ///< it was a bystander no more often than allowed
 };
 

@@ -39,7 +39,9 @@ struct Recovered {
   std::int64_t started_ms = 0;     ///< of that attempt
   std::string worker_id;           ///< of that attempt
   std::optional<Outcome> outcome;  ///< finished, but not settled: deliver it
+  bool from_checkpoint = false;    ///< that attempt began with one
   Payload checkpoint;              ///< the newest, or none
+  Payload history;                 ///< of the attempts before it (history.hpp)
   std::uint32_t first_chunk = 0;   ///< the lowest number of a chunk of that attempt that is kept; 0: none is
   std::uint32_t last_chunk = 0;    ///< the highest number of a chunk so far; further ones go on from there
   std::uint32_t polled = 0;        ///< chunks up to this one were given to clients that poll
@@ -49,6 +51,21 @@ struct Recovered {
 struct Remembered {
   Job job;
   Outcome outcome;
+};
+
+/// A job that used up its attempts by crashing, kept for whoever looks into it.
+struct DeadLetter {
+  Job job;
+  Outcome outcome;
+  std::vector<Payload> records;  ///< of its crashes, oldest first: JSON strings, as in `error`
+};
+
+/// An input that has crashed children.
+struct Suspect {
+  std::string fingerprint;  ///< of the input's bytes
+  std::string build;        ///< of the handler that it crashed
+  int crashes = 0;
+  Payload record;  ///< of the first crash
 };
 
 /// One piece of a streamed result.
@@ -71,6 +88,11 @@ class Journal {
   /// The run was handed back unentered, or is to be tried again: the job is queued again. `counted`: the attempt
   /// stays counted.
   virtual void requeue(const Job& job, RunNumber run, bool counted) = 0;
+  /// The attempts of a live job that have ended (history.hpp), in place of what was known of them. `record`: what is to
+  /// be kept of the crash of number `attempt`, or none.
+  virtual void history(const Job&, const Payload& /*attempts*/, int /*attempt*/, Payload /*record*/, Written written) {
+    written({});
+  }
   virtual void finish(const Job& job, const Outcome& outcome, Written written) = 0;
   /// The outcome was taken by whoever asked for the job.
   virtual void settle(const Job& job) = 0;
@@ -98,6 +120,14 @@ class Journal {
   }
   /// Chunks up to `number` were given to clients that poll. Nobody waits for it: after a crash it may be missing.
   virtual void polled(std::string_view, std::uint32_t) {}
+  /// Dead letters, newest first, without inputs and records. (A finish with Outcome::dead makes one.)
+  virtual void dead_letters(std::size_t /*most*/, std::function<void(std::vector<DeadLetter>)> found) { found({}); }
+  virtual void dead_letter(std::string_view /*id*/, std::function<void(std::optional<DeadLetter>)> found) { found({}); }
+  /// The letter is not wanted any more. Nobody waits for it.
+  virtual void drop_dead(std::string_view /*id*/) {}
+  /// What is known of a suspect, in place of what was. Nobody waits for it.
+  virtual void suspect(const Suspect&) {}
+  virtual void clear_suspects() {}
   /// Forgets a job and all that hangs on it.
   virtual void forget(std::string_view id) = 0;
   /// Ends a finished job's retention at `at_ms` (wall time), if that is earlier than it would end.
@@ -139,12 +169,14 @@ class Workers {
   virtual void examine(RunNumber, std::function<void(Payload record)> seen) { seen({}); }
 };
 
+inline constexpr std::string_view kWorkerLost = "WorkerLost";
+
 /// What the handler's process was doing with a run when it died.
 struct Casualty {
   RunNumber run = 0;
-  bool entered = false;  ///< false: a bystander, handed out but never started
-  Payload error;         ///< entered: the crash record, a JSON string
-  std::string error_type;
+  bool entered = false;    ///< false: a bystander, handed out but never started
+  Payload error;           ///< entered: the crash record, a JSON string
+  std::string error_type;  ///< kWorkerLost where it went for want of a supervisor, which is no crash of the job's
 };
 
 /// One line a child wrote or logged.
@@ -167,8 +199,8 @@ class WorkersListener {
   virtual void retiring(WorkerNumber worker) = 0;
   virtual void started(RunNumber run) = 0;
   /// A child that was there before this supervisor has it still. `chunks` of the run came and were acknowledged before;
-  /// what follows comes behind them, some of it for the second time.
-  virtual void resumed(RunNumber, std::uint32_t /*chunks*/) {}
+  /// what follows comes behind them, some of it for the second time. `entered`: its handler was called.
+  virtual void resumed(RunNumber, std::uint32_t /*chunks*/, bool /*entered*/) {}
   virtual void progress(RunNumber run, Payload value) = 0;
   /// Number `seq` of this run's reliable messages; to be acknowledged when it was taken.
   virtual void chunk(RunNumber run, std::uint32_t seq, Payload value) = 0;
@@ -188,7 +220,7 @@ class WorkersListener {
 
 // ---- where jobs come from ------------------------------------------------------------------------------------------
 
-enum class Refusal : std::uint8_t { None, Full, Duplicate, Draining, StoreUnavailable, NotFailed };
+enum class Refusal : std::uint8_t { None, Full, Duplicate, Draining, StoreUnavailable, NotFailed, Quarantined };
 
 /// The answer to a submission. `refusal == None` means: durable, and it will end exactly once.
 struct Accepted {
@@ -206,6 +238,10 @@ class Intake {
   virtual bool cancel(std::string_view id) = 0;
   /// Cancels all queued jobs; returns their ids.
   virtual std::vector<std::string> purge() = 0;
+  /// Whether a job with this input would be refused at once.
+  virtual bool quarantined(const Payload&) { return false; }
+  /// Suspects are none any more; how many there were.
+  virtual std::size_t clear_quarantine() { return 0; }
 };
 
 /// Where jobs come from and results go back to. Implemented per source; called by the core.
@@ -215,8 +251,8 @@ class Source {
   /// So many further jobs could start at once now. Called when the number changes.
   virtual void room(int jobs) = 0;
   virtual void started(const Job& job, std::string_view worker_id, std::int64_t started_ms, int attempt) = 0;
-  /// The attempt was lost; the job waits for its next.
-  virtual void requeued(const Job& job) = 0;
+  /// The attempt was lost; the job waits for its next. `history`: of its attempts (history.hpp).
+  virtual void requeued(const Job& job, const Payload& history) = 0;
   virtual void progress(const Job& job, Payload value) = 0;
   /// `taken` is called when another chunk may come: the source's way to slow a handler down. After a restart a chunk may
   /// come again under its number.
@@ -240,6 +276,7 @@ struct JobView {
   int attempts = 0;
   Payload output;  ///< final output, or the latest progress while it runs
   Payload error;
+  Payload history;  ///< of its attempts (history.hpp)
 };
 
 /// RunPod's /health.
@@ -302,6 +339,14 @@ class Endpoint {
   virtual void retry(std::string_view, std::function<void(std::optional<Accepted>)> answered) { answered({}); }
   /// Keeps a job's result for at most `ttl` from its end on, or from now if it has ended. Never for longer than before.
   virtual void shorten(std::string_view, milliseconds) {}
+  /// Dead letters, newest first, without inputs and records; and one of them with everything.
+  virtual void dead_letters(std::size_t /*most*/, std::function<void(std::span<const DeadLetter>)> seen) { seen({}); }
+  virtual void dead_letter(std::string_view, std::function<void(const DeadLetter*)> seen) { seen(nullptr); }
+  /// Runs a dead letter's job once more under its id; the letter goes when that was accepted. None when it is unknown.
+  virtual void retry_dead(std::string_view, std::function<void(std::optional<Accepted>)> answered) { answered({}); }
+  /// False when it is unknown.
+  virtual void drop_dead(std::string_view, std::function<void(bool)> dropped) { dropped(false); }
+  virtual std::size_t clear_quarantine() { return 0; }
   /// Up to `most` jobs that wait or run, in the order they came. The views are valid during the call only.
   virtual void list(std::size_t, std::function<void(std::span<const JobView>)> seen) const { seen({}); }
 };

@@ -80,11 +80,65 @@ void MemoryJournal::requeue(const Job& job, RunNumber run, bool) {
   if (record != nullptr && record->run == run) record->run = 0;
 }
 
+void MemoryJournal::history(const Job& job, const Payload&, int, Payload crash, Written written) {
+  Record* record = live(job);
+  if (record == nullptr) return written(Fault::UnknownJob);
+  constexpr std::size_t kCrashesKept = 8;
+  if (!crash.empty()) record->crashes.push_back(std::move(crash));
+  if (record->crashes.size() > kCrashesKept) record->crashes.erase(record->crashes.begin() + 1);
+  written({});
+}
+
+/// Letters have a budget of their own: an eighth of the memory for results.
+void MemoryJournal::trim_dead() {
+  const std::int64_t oldest = options_.wall_ms() - options_.dead_ttl.count();
+  const std::size_t most = options_.max_bytes_in_memory / 8;
+  while (!dead_.empty() && (dead_.size() > options_.dead_max || dead_.front().outcome.finished_ms <= oldest ||
+                            (most != 0 && dead_bytes_ > most))) {
+    dead_bytes_ -= dead_.front().job.input.size();
+    dead_.pop_front();
+  }
+}
+
+void MemoryJournal::dead_letters(std::size_t most, std::function<void(std::vector<DeadLetter>)> found) {
+  trim_dead();
+  std::vector<DeadLetter> some;
+  for (auto letter = dead_.rbegin(); letter != dead_.rend() && some.size() < most; ++letter) {
+    some.push_back(*letter);
+    some.back().job.input = {};
+    some.back().records.clear();
+  }
+  found(std::move(some));
+}
+
+void MemoryJournal::dead_letter(std::string_view id, std::function<void(std::optional<DeadLetter>)> found) {
+  trim_dead();
+  for (const DeadLetter& letter : dead_)
+    if (letter.job.id == id) return found(letter);
+  found(std::nullopt);
+}
+
+void MemoryJournal::drop_dead(std::string_view id) {
+  for (auto letter = dead_.begin(); letter != dead_.end(); ++letter) {
+    if (letter->job.id != id) continue;
+    dead_bytes_ -= letter->job.input.size();
+    dead_.erase(letter);
+    return;
+  }
+}
+
 void MemoryJournal::finish(const Job& job, const Outcome& outcome, Written written) {
   Record* record = live(job);
   if (record == nullptr) return written(Fault::UnknownJob);
   if (record->remembered) return written({});
   record->run = 0;
+  if (outcome.dead) {
+    drop_dead(job.id);
+    dead_.push_back({job, outcome, std::exchange(record->crashes, {})});
+    dead_.back().job.extra = {};
+    dead_bytes_ += job.input.size();
+    trim_dead();
+  }
   record->remembered.emplace(Remembered{job, outcome});
   Job& kept = record->remembered->job;
   kept.extra = {};

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <string>
@@ -28,6 +29,7 @@ class MemoryJournal final : public Store {
   void start(const Job& job, RunNumber run, int attempt, std::string_view worker_id, std::int64_t started_ms,
              Written written) override;
   void requeue(const Job& job, RunNumber run, bool counted) override;
+  void history(const Job& job, const Payload& attempts, int attempt, Payload record, Written written) override;
   void finish(const Job& job, const Outcome& outcome, Written written) override;
   void settle(const Job& job) override;
   void chunk(const Job& job, RunNumber run, std::uint32_t number, Payload chunk, Written written) override;
@@ -35,6 +37,9 @@ class MemoryJournal final : public Store {
   void checkpoint(const Job& job, RunNumber run, Payload data, Written written) override;
   void lookup(std::string_view id, std::function<void(std::optional<Remembered>)> found) override;
   void lookup_unsettled(std::string_view id, std::function<void(std::optional<Remembered>)> found) override;
+  void dead_letters(std::size_t most, std::function<void(std::vector<DeadLetter>)> found) override;
+  void dead_letter(std::string_view id, std::function<void(std::optional<DeadLetter>)> found) override;
+  void drop_dead(std::string_view id) override;
   void forget(std::string_view id) override;
   std::size_t backlog() const override { return 0; }
 
@@ -59,7 +64,8 @@ class MemoryJournal final : public Store {
     std::int64_t expires_ms = 0;
     std::map<std::uint32_t, Payload> chunks;
     std::uint32_t polled = 0;
-    std::size_t bytes = 0;  ///< of what is kept
+    std::vector<Payload> crashes;  ///< records
+    std::size_t bytes = 0;         ///< of what is kept
   };
   struct Hash {
     using is_transparent = void;
@@ -75,6 +81,7 @@ class MemoryJournal final : public Store {
   /// Puts a settled job into the order of expiry, or takes it out.
   void list(const std::string& id, const Record& record);
   void unlist(const std::string& id, const Record& record);
+  void trim_dead();
   /// Forgets what has expired, and what stands in the way of `room` further bytes.
   void trim(std::size_t room = 0);
 
@@ -82,7 +89,9 @@ class MemoryJournal final : public Store {
   RunNumber next_run_;
   Records live_;     ///< accepted and not settled: few, so that the writes of a job's life find it in the CPU's cache
   Records settled_;  ///< remembered
-  std::map<std::string, std::string, std::less<>> ids_;     ///< by idempotency key
+  std::map<std::string, std::string, std::less<>> ids_;  ///< by idempotency key
+  std::deque<DeadLetter> dead_;                          ///< oldest first
+  std::size_t dead_bytes_ = 0;
   std::multimap<std::int64_t, const std::string*> expiry_;  ///< settled jobs; the ids are those in settled_
   std::size_t bytes_ = 0;
 };

@@ -31,9 +31,13 @@ struct Operation {
     Progress,    ///< key, body: Payload
     Polled,      ///< text: job id, number
     Checkpoint,  ///< key, body: Payload
-    Forget,      ///< text: job id
-    Expire,      ///< text: job id, time_ms
-    Echo,        ///< nothing to write: calls back after what came before it
+    History,     ///< key, body: Payload, number: the attempt that crashed, or 0, record
+    DropDead,    ///< text: job id
+    Suspicion,   ///< body: Suspect
+    ClearSuspects,
+    Forget,  ///< text: job id
+    Expire,  ///< text: job id, time_ms
+    Echo,    ///< nothing to write: calls back after what came before it
   };
 
   Kind kind = Kind::Echo;
@@ -43,7 +47,8 @@ struct Operation {
   RunNumber run = 0;
   std::int64_t time_ms = 0;
   std::string text;
-  std::variant<std::monostate, Payload, Job, Outcome> body;
+  std::variant<std::monostate, Payload, Job, Outcome, Suspect> body;
+  Payload record;
   Journal::Written written;
   std::error_code error;
 };
@@ -51,13 +56,15 @@ struct Operation {
 /// Nobody waits for it: it may wait a moment for company, to spare the disk a sync.
 inline bool is_lazy(Operation::Kind kind) {
   return kind == Operation::Kind::Settle || kind == Operation::Kind::Progress || kind == Operation::Kind::Polled ||
-         kind == Operation::Kind::Expire || kind == Operation::Kind::Forget;
+         kind == Operation::Kind::Expire || kind == Operation::Kind::Forget || kind == Operation::Kind::DropDead ||
+         kind == Operation::Kind::Suspicion || kind == Operation::Kind::ClearSuspects;
 }
 
 /// Must not be lost while the disk refuses: kept in memory until it does not.
 inline bool is_kept(Operation::Kind kind) {
   return kind == Operation::Kind::Finish || kind == Operation::Kind::Requeue || kind == Operation::Kind::Settle ||
-         kind == Operation::Kind::Forget || kind == Operation::Kind::Expire;
+         kind == Operation::Kind::Forget || kind == Operation::Kind::Expire || kind == Operation::Kind::DropDead ||
+         kind == Operation::Kind::ClearSuspects;
 }
 
 /// Operations that are written in one transaction.

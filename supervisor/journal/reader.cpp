@@ -65,6 +65,10 @@ void Reader::answer(Query& query) {
         query.from = std::max(query.from, queries_.polled(query.id) + 1);
         query.chunks = queries_.chunks(query.id, query.now_ms, query.from, query.max_bytes);
         break;
+      case Query::Kind::DeadLetters: query.letters = queries_.letters.list(query.max_bytes); break;
+      case Query::Kind::DeadLetter:
+        if (auto letter = queries_.letters.find(query.id)) query.letters.push_back(std::move(*letter));
+        break;
       case Query::Kind::IdempotencyKey: query.found_id = queries_.id_of(query.id, query.now_ms); break;
     }
   } catch (const std::system_error& error) {

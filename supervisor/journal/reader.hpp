@@ -21,17 +21,18 @@ class Reader {
  public:
   /// A question about one job. It comes back with its answer.
   struct Query {
-    enum class Kind : std::uint8_t { Job, Chunks, Unread, IdempotencyKey };
+    enum class Kind : std::uint8_t { Job, Chunks, Unread, IdempotencyKey, DeadLetters, DeadLetter };
     Kind kind = Kind::Job;
     std::string id;           ///< or the idempotency key
     std::int64_t now_ms = 0;  ///< what has expired by then is not found
     std::uint32_t from = 0;
-    std::size_t max_bytes = 0;
+    std::size_t max_bytes = 0;  ///< or, of dead letters, how many
     std::function<void(Query&)> answered;
 
     std::optional<Queries::Found> found;
     std::vector<StoredChunk> chunks;
     std::optional<std::string> found_id;
+    std::vector<bulkhead::DeadLetter> letters;
     std::error_code error;
     std::string error_text;
   };

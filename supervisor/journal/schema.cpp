@@ -1,3 +1,7 @@
+// The steps from each version of the format to the next, and who takes them. A step that was released is never changed: what
+// it makes is described in docs/JOURNAL.md, and a journal of each version is kept in tests/journal. Everything happens in one
+// transaction, behind a copy of what was there.
+
 #include "supervisor/journal/schema.hpp"
 
 #include <filesystem>
@@ -62,7 +66,55 @@ CREATE TABLE chunks      (slot INTEGER PRIMARY KEY, chunk BLOB) STRICT;
 INSERT INTO meta (name, value) VALUES ('next_run', 1);
 )sql";
 
-constexpr const char* kSteps[] = {kVersion1};
+// Version 2. Policies beyond the first version's, the attempts of a job, and what their crashes left.
+constexpr const char* kVersion2 = R"sql(
+CREATE TABLE policies (
+  key              INTEGER PRIMARY KEY,
+  retry_on         INTEGER NOT NULL,
+  retry_min_ms     INTEGER NOT NULL,
+  retry_max_ms     INTEGER NOT NULL,
+  stall_timeout_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE histories (key INTEGER PRIMARY KEY, history BLOB NOT NULL) STRICT;
+CREATE TABLE crashes   (slot INTEGER PRIMARY KEY, record BLOB NOT NULL) STRICT;
+
+CREATE TABLE dead (
+  key                  INTEGER PRIMARY KEY,
+  id                   TEXT NOT NULL UNIQUE,
+  died_ms              INTEGER NOT NULL,
+  submitted_ms         INTEGER NOT NULL,
+  execution_timeout_ms INTEGER NOT NULL,
+  ttl_ms               INTEGER NOT NULL,
+  flags                INTEGER NOT NULL,
+  max_attempts         INTEGER NOT NULL,
+  webhook              TEXT NOT NULL,
+  retry_on             INTEGER,
+  retry_min_ms         INTEGER,
+  retry_max_ms         INTEGER,
+  stall_timeout_ms     INTEGER,
+  error_type           TEXT NOT NULL,
+  worker_id            TEXT NOT NULL,
+  attempts             INTEGER NOT NULL,
+  started_ms           INTEGER NOT NULL,
+  execution_ms         INTEGER NOT NULL,
+  history              BLOB,
+  error                BLOB,
+  input                BLOB
+) STRICT;
+CREATE INDEX dead_age ON dead (died_ms);
+
+CREATE TABLE suspects (
+  fingerprint TEXT PRIMARY KEY,
+  build       TEXT NOT NULL,
+  crashes     INTEGER NOT NULL,
+  record      BLOB
+) STRICT, WITHOUT ROWID;
+
+ALTER TABLE open ADD COLUMN from_checkpoint INTEGER NOT NULL DEFAULT 0;
+)sql";
+
+constexpr const char* kSteps[] = {kVersion1, kVersion2};
 
 [[noreturn]] void refuse_newer(int version, std::size_t known, const std::string& path) {
   throw std::system_error(

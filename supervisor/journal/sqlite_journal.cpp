@@ -80,7 +80,10 @@ void SqliteJournal::open_file() {
     }
     recovered_.push_back(std::move(job.recovered));
   }
-  next_key_ = connection.number("SELECT max(key) FROM jobs") + 1;
+  suspects_ = read_suspects(connection);
+  next_key_ =
+      connection.number("SELECT max(ifnull((SELECT max(key) FROM jobs), 0), ifnull((SELECT max(key) FROM dead), 0))") +
+      1;
 
   // Run numbers are put on record before they are used, and on the disk whatever the durability: a child that outlived
   // a supervisor must never meet its own number again.
@@ -96,6 +99,8 @@ void SqliteJournal::open_file() {
   settings.log_pages = options_.log_pages;
   settings.reserved = reserved;
   settings.wall_ms = options_.wall_ms;
+  settings.letters.number = static_cast<std::int64_t>(options_.dead_max);
+  settings.letters.age_ms = options_.dead_ttl.count();
   reader_.emplace(connect(path, options_), [this] { notify(); });
   writer_.emplace(std::move(connection), connect(path, options_), std::move(settings), [this] { notify(); });
 }
@@ -176,6 +181,22 @@ void SqliteJournal::requeue(const Job& job, RunNumber run, bool counted) {
   operation.key = job_live->key;
   operation.run = run;
   push(std::move(operation), 0);
+}
+
+void SqliteJournal::history(const Job& job, const Payload& attempts, int attempt, Payload record, Written written) {
+  Live* job_live = live(job);
+  if (job_live == nullptr) return written(Fault::UnknownJob);
+  if (job_live->finished) return written(Fault::Stale);
+
+  const std::size_t bytes = attempts.size() + record.size();
+  Operation operation;
+  operation.kind = Operation::Kind::History;
+  operation.number = static_cast<std::uint32_t>(attempt);
+  operation.key = job_live->key;
+  operation.body = attempts;
+  operation.record = std::move(record);
+  operation.written = std::move(written);
+  push(std::move(operation), bytes);
 }
 
 void SqliteJournal::finish(const Job& job, const Outcome& outcome, Written written) {
@@ -263,6 +284,27 @@ void SqliteJournal::polled(std::string_view id, std::uint32_t number) {
   operation.kind = Operation::Kind::Polled;
   operation.number = number;
   operation.text = id;
+  push(std::move(operation), 0);
+}
+
+void SqliteJournal::drop_dead(std::string_view id) {
+  Operation operation;
+  operation.kind = Operation::Kind::DropDead;
+  operation.text = id;
+  dropped_.insert(operation.text);
+  push(std::move(operation), 0);
+}
+
+void SqliteJournal::suspect(const Suspect& suspect) {
+  Operation operation;
+  operation.kind = Operation::Kind::Suspicion;
+  operation.body = suspect;
+  push(std::move(operation), suspect.record.size());
+}
+
+void SqliteJournal::clear_suspects() {
+  Operation operation;
+  operation.kind = Operation::Kind::ClearSuspects;
   push(std::move(operation), 0);
 }
 
@@ -362,6 +404,29 @@ void SqliteJournal::lookup_key(std::string_view key, std::function<void(std::opt
   reader_->ask(std::move(query));
 }
 
+void SqliteJournal::dead_letters(std::size_t most, std::function<void(std::vector<DeadLetter>)> callback) {
+  Reader::Query query;
+  query.kind = Reader::Query::Kind::DeadLetters;
+  query.max_bytes = most;
+  query.answered = [dropped = dropped_, callback = std::move(callback)](Reader::Query& answered) {
+    std::erase_if(answered.letters, [&](const DeadLetter& letter) { return dropped.contains(letter.job.id); });
+    callback(std::move(answered.letters));
+  };
+  reader_->ask(std::move(query));
+}
+
+void SqliteJournal::dead_letter(std::string_view id, std::function<void(std::optional<DeadLetter>)> callback) {
+  if (dropped_.contains(id)) return callback(std::nullopt);
+  Reader::Query query;
+  query.kind = Reader::Query::Kind::DeadLetter;
+  query.id = id;
+  query.answered = [callback = std::move(callback)](Reader::Query& answered) {
+    if (answered.letters.empty()) return callback(std::nullopt);
+    callback(std::move(answered.letters.front()));
+  };
+  reader_->ask(std::move(query));
+}
+
 std::vector<Recovered> SqliteJournal::recover() { return std::exchange(recovered_, {}); }
 
 // ---- completions ---------------------------------------------------------------------------------------------------
@@ -410,6 +475,9 @@ void SqliteJournal::complete(Operation& operation, bool kept) {
       auto place = live_.find(std::get<Job>(operation.body).id);
       if (place != live_.end() && place->second.key == operation.key) live_.erase(place);
     }
+  }
+  if (operation.kind == Operation::Kind::DropDead && (kept || !operation.error)) {
+    if (auto place = dropped_.find(operation.text); place != dropped_.end()) dropped_.erase(place);
   }
   if (!kept) --backlog_;
   if (operation.written) operation.written(operation.error);

@@ -7,9 +7,11 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "supervisor/journal/operation.hpp"
@@ -30,6 +32,7 @@ class SqliteJournal final : public Store {
   void start(const Job& job, RunNumber run, int attempt, std::string_view worker_id, std::int64_t started_ms,
              Written written) override;
   void requeue(const Job& job, RunNumber run, bool counted) override;
+  void history(const Job& job, const Payload& attempts, int attempt, Payload record, Written written) override;
   void finish(const Job& job, const Outcome& outcome, Written written) override;
   void settle(const Job& job) override;
   void chunk(const Job& job, RunNumber run, std::uint32_t number, Payload chunk, Written written) override;
@@ -37,6 +40,12 @@ class SqliteJournal final : public Store {
   void checkpoint(const Job& job, RunNumber run, Payload data, Written written) override;
   void lookup(std::string_view id, std::function<void(std::optional<Remembered>)> found) override;
   void lookup_unsettled(std::string_view id, std::function<void(std::optional<Remembered>)> found) override;
+  void dead_letters(std::size_t most, std::function<void(std::vector<DeadLetter>)> found) override;
+  void dead_letter(std::string_view id, std::function<void(std::optional<DeadLetter>)> found) override;
+  void drop_dead(std::string_view id) override;
+  void suspect(const Suspect& suspect) override;
+  void clear_suspects() override;
+  std::vector<Suspect> suspects() override { return std::exchange(suspects_, {}); }
   void forget(std::string_view id) override;
   std::size_t backlog() const override { return backlog_; }
 
@@ -97,8 +106,10 @@ class SqliteJournal final : public Store {
   RunNumber next_run_ = 1;
   JobKey next_key_ = 1;
   std::vector<Recovered> recovered_;
+  std::vector<Suspect> suspects_;
   std::unordered_map<std::string, Live, Hash, std::equal_to<>> live_;
   std::map<std::string, Unsaved, std::less<>> unsaved_;
+  std::multiset<std::string, std::less<>> dropped_;  ///< dead letters that the disk may still have
   std::size_t backlog_ = 0, backlog_bytes_ = 0;
   Health health_;
 

@@ -38,6 +38,9 @@ struct Options {
   std::uint64_t max_bytes = std::uint64_t{8} << 30;
   /// The same of Durability::Memory: bytes of remembered jobs and results; beyond them the oldest are forgotten.
   std::uint64_t max_bytes_in_memory = std::uint64_t{512} << 20;
+  /// Dead letters beyond this number, or older than that, are forgotten.
+  std::size_t dead_max = 1'000;
+  milliseconds dead_ttl{std::int64_t{30} * 86'400'000};
   /// Writes, and bytes of payloads in them, that may wait for the disk before new jobs are refused (Fault::QueueFull).
   std::size_t max_backlog = 65'536;
   std::size_t max_backlog_bytes = std::size_t{256} << 20;
@@ -88,6 +91,8 @@ class Store : public Journal {
   virtual std::size_t poll() = 0;
   /// Every job that is not settled, in order of acceptance. What was read at open is handed over: once.
   virtual std::vector<Recovered> recover() = 0;
+  /// The suspects that were known at open.
+  virtual std::vector<Suspect> suspects() { return {}; }
   /// The first run number that no attempt in this state directory has ever had; count up from it.
   virtual RunNumber next_run() const = 0;
   /// The id of the live or remembered job that was accepted under an idempotency key. Sees every acceptance that was

@@ -48,8 +48,15 @@ Statement& bind_payload(Statement& statement, int index, const Payload& payload)
 
 const std::string kJobColumns =
     "j.id, j.submitted_ms, j.execution_timeout_ms, j.ttl_ms, j.flags, j.max_attempts, j.webhook, "
-    "j.idempotency_key, j.input";
-constexpr int kJobWidth = 9;
+    "j.idempotency_key, p.retry_on, p.retry_min_ms, p.retry_max_ms, p.stall_timeout_ms, j.input";
+constexpr int kJobWidth = 13;
+/// What the columns are of; a policy has a row only where it differs from the usual one.
+const std::string kPolicyTable = "LEFT JOIN policies p ON p.key = j.key ";
+bool is_usual(const Policy& policy) {
+  const Policy usual;
+  return policy.retry_on == usual.retry_on && policy.retry_backoff_min == usual.retry_backoff_min &&
+         policy.retry_backoff_max == usual.retry_backoff_max && policy.stall_timeout == usual.stall_timeout;
+}
 
 Job read_job(const Statement& row, int column) {
   Job job;
@@ -62,15 +69,23 @@ Job read_job(const Statement& row, int column) {
   job.policy.max_attempts = static_cast<int>(row.number(column + 5));
   job.webhook = row.bytes(column + 6);
   job.idempotency_key = row.bytes(column + 7);
-  job.input = payload(row.bytes(column + 8));
+  if (!row.is_null(column + 8)) {
+    job.policy.retry_on = static_cast<std::uint8_t>(row.number(column + 8));
+    job.policy.retry_backoff_min = milliseconds(row.number(column + 9));
+    job.policy.retry_backoff_max = milliseconds(row.number(column + 10));
+    job.policy.stall_timeout = milliseconds(row.number(column + 11));
+  }
+  job.input = payload(row.bytes(column + 12));
   return job;
 }
 
 const std::string kOutcomeColumns =
     "r.status, r.flags, r.error_type, r.worker_id, r.attempts, r.started_ms, r.finished_ms, r.execution_ms, "
-    "r.expires_ms, r.error, r.output";
-constexpr int kOutcomeWidth = 11;
+    "r.expires_ms, h.history, r.error, r.output";
+constexpr int kOutcomeWidth = 12;
+const std::string kOutcomeTables = "LEFT JOIN outcomes r ON r.key = j.key LEFT JOIN histories h ON h.key = j.key ";
 constexpr int kExpiresColumn = 8;  // counted from the first
+constexpr int kHistoryColumn = 9;
 
 std::optional<Outcome> read_outcome(const Statement& row, int column) {
   if (row.is_null(column)) return std::nullopt;
@@ -83,15 +98,17 @@ std::optional<Outcome> read_outcome(const Statement& row, int column) {
   outcome.started_ms = row.number(column + 5);
   outcome.finished_ms = row.number(column + 6);
   outcome.execution_ms = row.number(column + 7);
-  outcome.error = payload(row.bytes(column + 9));
-  outcome.output = payload(row.bytes(column + 10));
+  outcome.history = payload(row.bytes(column + 9));
+  outcome.error = payload(row.bytes(column + 10));
+  outcome.output = payload(row.bytes(column + 11));
   return outcome;
 }
 
 }  // namespace
 
-Tables::Tables(Connection& c)
+Tables::Tables(Connection& c, const LetterLimits& letters)
     : connection_(c),
+      letters_(c, letters),
       insert_job_(
           c,
           "INSERT INTO jobs (key, id, submitted_ms, execution_timeout_ms, ttl_ms, flags, max_attempts, webhook, "
@@ -111,7 +128,13 @@ Tables::Tables(Connection& c)
                  "WHERE slot BETWEEN ?1 + 1 AND ?2 HAVING max(slot) IS NOT NULL"),
       put_progress_(c, "INSERT OR REPLACE INTO progress (key, value) VALUES (?1, ?2)"),
       put_checkpoint_(c, "INSERT OR REPLACE INTO checkpoints (key, data) VALUES (?1, ?2)"),
-      start_(c, "UPDATE open SET attempts = ?2, run = ?3, worker_id = ?4, started_ms = ?5 WHERE key = ?1"),
+      insert_policy_(c,
+                     "INSERT INTO policies (key, retry_on, retry_min_ms, retry_max_ms, stall_timeout_ms) "
+                     "VALUES (?1, ?2, ?3, ?4, ?5)"),
+      put_history_(c, "INSERT OR REPLACE INTO histories (key, history) VALUES (?1, ?2)"),
+      start_(c,
+             "UPDATE open SET attempts = ?2, run = ?3, worker_id = ?4, started_ms = ?5, "
+             "from_checkpoint = ?6 AND EXISTS (SELECT 1 FROM checkpoints WHERE key = ?1) WHERE key = ?1"),
       requeue_(c,
                "UPDATE open SET attempts = attempts - ?3, run = 0, worker_id = '', started_ms = 0 "
                "WHERE key = ?1 AND run = ?2"),
@@ -134,6 +157,8 @@ Tables::Tables(Connection& c)
       delete_extra_(c, "DELETE FROM extras WHERE key = ?1"),
       delete_checkpoint_(c, "DELETE FROM checkpoints WHERE key = ?1"),
       delete_progress_(c, "DELETE FROM progress WHERE key = ?1"),
+      delete_policy_(c, "DELETE FROM policies WHERE key = ?1"),
+      delete_history_(c, "DELETE FROM histories WHERE key = ?1"),
       delete_chunks_(c, "DELETE FROM chunks WHERE slot BETWEEN ?1 AND ?2"),
       some_chunk_(c, "SELECT slot FROM chunks WHERE slot BETWEEN ?1 AND ?2 ORDER BY slot LIMIT 1"),
       expired_(c,
@@ -151,7 +176,8 @@ std::error_code Tables::apply(const Operation& operation, std::int64_t now_ms) {
     case Kind::Start:
       if ((operation.attached & kChunks) != 0) drop_stream(key);
       start_.bind(1, key).bind(2, operation.number).bind(3, static_cast<std::int64_t>(operation.run));
-      start_.bind(4, operation.text).bind(5, operation.time_ms).run();
+      start_.bind(4, operation.text).bind(5, operation.time_ms);
+      start_.bind(6, (operation.attached & kCheckpoint) != 0 ? 1 : 0).run();
       if (connection_.changes() == 0) return Fault::UnknownJob;  // its acceptance, in the same breath, was refused
       break;
     case Kind::Requeue:
@@ -161,6 +187,7 @@ std::error_code Tables::apply(const Operation& operation, std::int64_t now_ms) {
     case Kind::Finish:
       if (!is_open(key)) return Fault::UnknownJob;
       finish(operation);
+      if (std::get<Outcome>(operation.body).dead) letters_.bury(key, operation.text, now_ms);
       break;
     case Kind::Settle:
       run_with_key(settle_, key);
@@ -177,6 +204,13 @@ std::error_code Tables::apply(const Operation& operation, std::int64_t now_ms) {
     case Kind::Checkpoint:
       put_checkpoint_.bind(1, key).bind_blob(2, std::get<Payload>(operation.body).bytes()).run();
       break;
+    case Kind::History:
+      if (!is_open(key)) return Fault::UnknownJob;
+      put_history(operation);
+      break;
+    case Kind::DropDead: letters_.drop(operation.text); break;
+    case Kind::Suspicion: letters_.put(std::get<Suspect>(operation.body)); break;
+    case Kind::ClearSuspects: letters_.clear_suspects(); break;
     case Kind::Forget: forget(operation); break;
     case Kind::Expire: expire_.bind(1, operation.text).bind(2, operation.time_ms).run(); break;
     case Kind::Echo: break;
@@ -197,6 +231,10 @@ std::error_code Tables::accept(const Operation& operation, std::int64_t now_ms) 
   }
   if (is_large(job.input)) put_blob(connection_, "jobs", "input", operation.key, job.input.bytes());
   run_with_key(insert_open_, operation.key);
+  if (const Policy& policy = job.policy; !is_usual(policy)) {
+    insert_policy_.bind(1, operation.key).bind(2, policy.retry_on).bind(3, policy.retry_backoff_min.count());
+    insert_policy_.bind(4, policy.retry_backoff_max.count()).bind(5, policy.stall_timeout.count()).run();
+  }
   if (!job.extra.empty()) insert_extra_.bind(1, operation.key).bind_blob(2, job.extra.bytes()).run();
   return {};
 }
@@ -267,6 +305,11 @@ void Tables::put_polled(const Operation& operation) {
   if (known) put_polled_.bind(1, slot(key, 0)).bind_blob(2, polled_text(operation.number)).run();
 }
 
+void Tables::put_history(const Operation& operation) {
+  put_history_.bind(1, operation.key).bind_blob(2, std::get<Payload>(operation.body).bytes()).run();
+  if (!operation.record.empty()) letters_.put_crash(operation.key, operation.number, operation.record);
+}
+
 void Tables::forget(const Operation& operation) {
   find_.bind(1, operation.text);
   bool known = find_.step();
@@ -300,11 +343,15 @@ bool Tables::purge(JobKey key, int chunk_limit) {
   run_with_key(delete_checkpoint_, key);
   run_with_key(delete_progress_, key);
   run_with_key(delete_outcome_, key);
+  run_with_key(delete_policy_, key);
+  run_with_key(delete_history_, key);
+  letters_.release(key);
   run_with_key(delete_job_, key);
   return true;
 }
 
 bool Tables::sweep(std::int64_t now_ms, int limit) {
+  letters_.trim(now_ms);
   std::vector<JobKey> keys;
   expired_.bind(1, now_ms).bind(2, limit);
   while (expired_.step()) keys.push_back(expired_.number(0));
@@ -319,6 +366,7 @@ std::optional<std::int64_t> Tables::next_expiry() {
   std::optional<std::int64_t> next;
   if (next_expiry_.step()) next = next_expiry_.number(0);
   next_expiry_.reset();
+  if (const auto letter = letters_.next_expiry(); letter && (!next || *letter < *next)) next = letter;
   return next;
 }
 
@@ -330,8 +378,9 @@ std::vector<OpenJob> read_open_jobs(Connection& connection) {
                     ", o.key, o.attempts, o.run, o.worker_id, o.started_ms, e.extra, c.data, "
                     "(SELECT max(slot) FROM chunks WHERE slot BETWEEN o.key * ?1 AND o.key * ?1 + ?1 - 1), "
                     "(SELECT chunk FROM chunks WHERE slot = o.key * ?1), "
-                    "(SELECT min(slot) FROM chunks WHERE slot BETWEEN o.key * ?1 + 1 AND o.key * ?1 + ?1 - 1) "
-                    "FROM open o JOIN jobs j ON j.key = o.key LEFT JOIN outcomes r ON r.key = o.key "
+                    "(SELECT min(slot) FROM chunks WHERE slot BETWEEN o.key * ?1 + 1 AND o.key * ?1 + ?1 - 1), "
+                    "o.from_checkpoint FROM open o JOIN jobs j ON j.key = o.key " +
+                    kPolicyTable + kOutcomeTables +
                     "LEFT JOIN extras e ON e.key = o.key LEFT JOIN checkpoints c ON c.key = o.key "
                     "ORDER BY o.key");
   constexpr int kRest = kJobWidth + kOutcomeWidth;
@@ -349,6 +398,8 @@ std::vector<OpenJob> read_open_jobs(Connection& connection) {
     open.recovered.started_ms = row.number(kRest + 4);
     open.recovered.job.extra = payload(row.bytes(kRest + 5));
     open.recovered.checkpoint = payload(row.bytes(kRest + 6));
+    open.recovered.history = payload(row.bytes(kJobWidth + kHistoryColumn));
+    open.recovered.from_checkpoint = row.number(kRest + 10) != 0;
     open.recovered.polled = read_polled(row.bytes(kRest + 8));
     if (!row.is_null(kRest + 7))
       open.recovered.last_chunk = static_cast<std::uint32_t>(row.number(kRest + 7) - slot(open.key, 0));
@@ -360,8 +411,9 @@ std::vector<OpenJob> read_open_jobs(Connection& connection) {
 }
 
 Queries::Queries(Connection& c)
-    : find_(c, "SELECT " + kJobColumns + ", " + kOutcomeColumns +
-                   " FROM jobs j LEFT JOIN outcomes r ON r.key = j.key WHERE j.id = ?1"),
+    : letters(c),
+      find_(c, "SELECT " + kJobColumns + ", " + kOutcomeColumns + " FROM jobs j " + kPolicyTable + kOutcomeTables +
+                   "WHERE j.id = ?1"),
       key_(c,
            "SELECT j.key FROM jobs j LEFT JOIN outcomes r ON r.key = j.key "
            "WHERE j.id = ?1 AND (r.expires_ms IS NULL OR r.expires_ms > ?2)"),

@@ -9,6 +9,7 @@
 #include <system_error>
 #include <vector>
 
+#include "supervisor/journal/letters.hpp"
 #include "supervisor/journal/operation.hpp"
 #include "supervisor/journal/sqlite.hpp"
 #include "supervisor/journal/store.hpp"
@@ -18,7 +19,7 @@ namespace bulkhead::journal {
 /// The writing half. Belongs to the writer's connection.
 class Tables {
  public:
-  explicit Tables(Connection& connection);
+  Tables(Connection& connection, const LetterLimits& letters);
 
   /// Does one operation. The error is the operation's own (Fault); the others of its transaction are not touched by it.
   std::error_code apply(const Operation& operation, std::int64_t now_ms);
@@ -38,16 +39,19 @@ class Tables {
   void finish(const Operation& operation);
   void drop_stream(JobKey key);
   void put_polled(const Operation& operation);
+  void put_history(const Operation& operation);
   void forget(const Operation& operation);
   /// True if the whole job is gone; false if it had so many chunks that some are left.
   bool purge(JobKey key, int chunk_limit);
   void run_with_key(Statement& statement, JobKey key) { statement.bind(1, key).run(); }
 
   Connection& connection_;
+  Letters letters_;
   Statement insert_job_, insert_open_, insert_extra_, insert_outcome_, insert_chunk_, put_polled_, keep_last_,
-      put_progress_, put_checkpoint_;
+      put_progress_, put_checkpoint_, insert_policy_, put_history_;
   Statement start_, requeue_, settle_, drop_input_, is_open_, expire_, reserve_, find_, find_idempotent_, doom_;
   Statement delete_job_, delete_open_, delete_outcome_, delete_extra_, delete_checkpoint_, delete_progress_;
+  Statement delete_policy_, delete_history_;
   Statement delete_chunks_, some_chunk_, expired_, next_expiry_;
 };
 
@@ -78,6 +82,8 @@ class Queries {
   std::vector<StoredChunk> chunks(std::string_view id, std::int64_t now_ms, std::uint32_t from, std::size_t max_bytes);
   /// Up to which chunk clients that poll were given a job's, as far as it was noted.
   std::uint32_t polled(std::string_view id);
+
+  LetterQueries letters;
 
  private:
   Statement find_, key_, id_of_, chunks_, polled_;

@@ -32,6 +32,7 @@ class Writer {
     int log_pages = 2048;         ///< longer, and the log is copied back at once
     RunNumber reserved = 0;       ///< run numbers below this are on record as used
     std::function<std::int64_t()> wall_ms;
+    LetterLimits letters;
   };
 
   /// `notify` is called on the writer's thread when there is something to collect.

@@ -80,8 +80,7 @@ void jobs(Families& out, const Snapshot& seen) {
   for (std::size_t i = 0; i < kJobEnds.size(); ++i)
     out.add(seen.jobs.ended[i], {{"outcome", std::string(outcome_of(kJobEnds[i].status))},
                                  {"error_type", std::string(kJobEnds[i].error_type)}});
-  out.counter("bulkhead_job_retries_total", "Attempts that were lost with their process and followed by another.",
-              seen.jobs.retried);
+  out.counter("bulkhead_job_retries_total", "Attempts that were lost and followed by another.", seen.jobs.retried);
   out.gauge("bulkhead_jobs_running", "Jobs that handler processes hold.", seen.queue.running);
   out.gauge("bulkhead_queue_jobs", "Jobs that wait for a handler process.", seen.queue.jobs);
   out.gauge("bulkhead_queue_oldest_age_seconds", "How long the job at the head of the queue has waited.",

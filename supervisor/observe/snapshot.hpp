@@ -32,10 +32,11 @@ inline constexpr std::array kJobEnds{
     JobEnd{Status::Completed, "none"},          JobEnd{Status::Failed, "HandlerError"},
     JobEnd{Status::Failed, "WorkerCrash"},      JobEnd{Status::Failed, "WorkerLost"},
     JobEnd{Status::Failed, "ExecutionTimeout"}, JobEnd{Status::Failed, "ProtocolViolation"},
+    JobEnd{Status::Failed, "Stalled"},          JobEnd{Status::Failed, "Quarantined"},
     JobEnd{Status::Failed, "Shutdown"},         JobEnd{Status::Cancelled, "Cancelled"},
     JobEnd{Status::TimedOut, "Expired"},        JobEnd{Status::Failed, "other"},
 };
-inline constexpr std::size_t kRefusals = 6;  ///< Refusal's values
+inline constexpr std::size_t kRefusals = 7;  ///< Refusal's values
 
 struct JobTotals {
   std::uint64_t accepted = 0;

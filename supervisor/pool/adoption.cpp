@@ -40,6 +40,15 @@ void Worker::adopt(const ChildRecord& record, process::Child child, const std::v
   arm(site_.options.adoption_time, &Worker::adoption_overdue);
 }
 
+/// Its runs are gone with the supervisor that had them, and not by a crash: it could not be adopted, or it had ended by
+/// itself, as a child does for which no supervisor comes.
+bool Worker::lost_with_supervisor() const {
+  if (!adopted_) return false;
+  if (dismissed_) return true;
+  if (greeted_ || cause_ != Cause::Itself || !process_.status()) return false;
+  return process_.status()->how != process::ExitStatus::How::Killed && !process_.crash();
+}
+
 void Worker::adoption_overdue() {
   dismiss("it did not connect to the supervisor that followed the one that had started it");
 }
@@ -83,7 +92,7 @@ std::vector<protocol::Acked> Worker::resume(const protocol::Hello& hello, std::u
     run->acknowledged = held.first_kept - 1;
     run->sequence = protocol::Sequence(run->acknowledged);
     seen.push_back({held.run, run->acknowledged});
-    site_.listener.resumed(held.run, held.chunks);
+    site_.listener.resumed(held.run, held.chunks, held.entered);
   }
   if (runs_for_nobody && seen.empty()) dismiss("it ran a job that nobody waits for any more");
   return seen;

@@ -245,7 +245,10 @@ void Worker::dump() {
   arm(kDumpTime, &Worker::step_kill);
 }
 
-void Worker::dismiss(std::string reason) { kill_for(Cause::Retired, std::move(reason)); }
+void Worker::dismiss(std::string reason) {
+  if (!process_.has_ended()) dismissed_ = true;
+  kill_for(Cause::Retired, std::move(reason));
+}
 
 void Worker::refresh() { kill_for(Cause::Refresh, "a clean process was asked for"); }
 

@@ -147,6 +147,7 @@ class Worker final : private LineHandler {
   std::vector<protocol::Acked> resume(const protocol::Hello& hello, std::uint32_t version);
   bool settle_missing_runs(const std::vector<protocol::Acked>& seen);
   void adoption_overdue();
+  bool lost_with_supervisor() const;
   void garbled(const protocol::DecodeError& error) override;
   void closed() override;
   void on(const protocol::Hello& hello, Received&);
@@ -234,6 +235,7 @@ class Worker final : private LineHandler {
   Cause cause_ = Cause::Itself;
   bool greeted_ = false;                        ///< it has said hello
   bool adopted_ = false;                        ///< from an earlier supervisor
+  bool dismissed_ = false;                      ///< and not to be kept
   bool modules_hidden_ = false;                 ///< see hidden_modules.hpp
   std::vector<std::string> interpreter_stack_;  ///< what its crash file has of one
   std::string remark_;

@@ -106,7 +106,9 @@ void Worker::report(const std::vector<std::string>& stack) {
     Casualty casualty{.run = run.number, .entered = run.started};
     if (run.started) {
       casualty.error = record_of(run, stack);
-      casualty.error_type = cause_ == Cause::Violation ? "ProtocolViolation" : "WorkerCrash";
+      casualty.error_type = lost_with_supervisor()       ? kWorkerLost
+                            : cause_ == Cause::Violation ? "ProtocolViolation"
+                                                         : "WorkerCrash";
     }
     casualties.push_back(std::move(casualty));
   }
@@ -150,12 +152,14 @@ EndCause Worker::end_cause() const {
 
 Payload Worker::record_of(const Run& run, const std::vector<std::string>& stack) const {
   std::string remark = remark_;
+  if (remark.empty() && lost_with_supervisor()) remark = "it ended while there was no supervisor";
   if (run.left) {
     if (!remark.empty()) remark += "; ";
     remark += "its handler had returned, but the result had not left the process";
   }
   process::CrashRecord record = process_.describe(remark);
   if (cause_ == Cause::Violation) record.error_type = "ProtocolViolation";
+  if (lost_with_supervisor()) record.error_type = kWorkerLost;
   record.stack = stack;
   record.interpreter_stack = interpreter_stack_;
   return to_payload(record, run);

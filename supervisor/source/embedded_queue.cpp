@@ -36,7 +36,7 @@ struct EmbeddedQueue::Entry : Deadlined, intrusive::list_base_hook<> {
   std::int64_t submitted_ms = 0, started_ms = 0, finished_ms = 0, execution_ms = 0;
   int attempts = 0;
   std::uint64_t changes = 1;  ///< of anything but chunks
-  Payload output, error;
+  Payload output, error, history;
   std::optional<milliseconds> ttl;  ///< a client's wish for a shorter retention
 
   std::deque<Payload> chunks;    ///< the last one has number last_chunk
@@ -52,9 +52,10 @@ struct EmbeddedQueue::Entry : Deadlined, intrusive::list_base_hook<> {
 
   std::uint32_t first_chunk() const { return last_chunk - static_cast<std::uint32_t>(chunks.size()) + 1; }
   JobView view() const {
-    return {id, status, submitted_ms, started_ms, finished_ms, execution_ms, worker_id, attempts, output, error};
+    return {id,        status,   submitted_ms, started_ms, finished_ms, execution_ms,
+            worker_id, attempts, output,       error,      history};
   }
-  std::size_t bytes() const { return output.size() + error.size() + chunk_bytes; }
+  std::size_t bytes() const { return output.size() + error.size() + history.size() + chunk_bytes; }
 };
 
 struct EmbeddedQueue::LiveEntries : intrusive::list<Entry> {};
@@ -114,6 +115,7 @@ void EmbeddedQueue::recovered(const Recovered& known) {
   entry.accepted = true;
   entry.last_chunk = entry.read = known.last_chunk;
   entry.polled = known.polled;
+  entry.history = known.history;
 }
 
 // ---- clients submit ------------------------------------------------------------------------------------------------
@@ -167,12 +169,18 @@ void EmbeddedQueue::retry(std::string_view id, std::function<void(std::optional<
     if (!known) return answered(std::nullopt);
     if (known->outcome.status != Status::Failed && known->outcome.status != Status::TimedOut)
       return answered(Accepted{Refusal::NotFailed, "the job did not fail", {}});
-    if (Entry* old = find(known->job.id)) {
-      if (!is_final(old->status)) return answered(Accepted{Refusal::NotFailed, "the job runs again already", {}});
-      drop_now(*old);
-    }
+    if (!make_way(known->job.id)) return answered(Accepted{Refusal::NotFailed, "the job runs again already", {}});
     retry(std::move(known->job), answered);
   });
+}
+
+/// For another life of a job that has ended; false where it has not.
+bool EmbeddedQueue::make_way(std::string_view id) {
+  Entry* old = find(id);
+  if (!old) return true;
+  if (!is_final(old->status)) return false;
+  drop_now(*old);
+  return true;
 }
 
 /// The webhook of the life that ends here is not sent any more: the next one's will tell how the job ended.
@@ -401,9 +409,10 @@ void EmbeddedQueue::started(const Job& job, std::string_view worker_id, std::int
   changed(*entry);
 }
 
-void EmbeddedQueue::requeued(const Job& job) {
+void EmbeddedQueue::requeued(const Job& job, const Payload& history) {
   Entry* entry = find(job.id);
   if (!entry || is_final(entry->status)) return;
+  entry->history = history;
   entry->status = Status::InQueue;
   changed(*entry);
 }
@@ -448,6 +457,7 @@ void EmbeddedQueue::report(const Job& job, const Outcome& outcome, std::function
     entry->started_ms = outcome.started_ms;
     entry->execution_ms = outcome.execution_ms;
     entry->finished_ms = outcome.finished_ms;
+    entry->history = outcome.history;
     if (entry->status != Status::Cancelled) {
       entry->status = outcome.status;
       entry->output = outcome.output;

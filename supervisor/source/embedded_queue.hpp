@@ -69,12 +69,17 @@ class EmbeddedQueue final : public Source, public Endpoint {
   }
   void retry(std::string_view id, std::function<void(std::optional<Accepted>)> answered) override;
   void shorten(std::string_view id, milliseconds ttl) override;
+  void dead_letters(std::size_t most, std::function<void(std::span<const DeadLetter>)> seen) override;
+  void dead_letter(std::string_view id, std::function<void(const DeadLetter*)> seen) override;
+  void retry_dead(std::string_view id, std::function<void(std::optional<Accepted>)> answered) override;
+  void drop_dead(std::string_view id, std::function<void(bool)> dropped) override;
+  std::size_t clear_quarantine() override { return intake_.clear_quarantine(); }
   void list(std::size_t most, std::function<void(std::span<const JobView>)> seen) const override;
 
   // Source
   void room(int) override {}
   void started(const Job& job, std::string_view worker_id, std::int64_t started_ms, int attempt) override;
-  void requeued(const Job& job) override;
+  void requeued(const Job& job, const Payload& history) override;
   void progress(const Job& job, Payload value) override;
   void chunk(const Job& job, std::uint32_t number, Payload value, std::function<void()> taken) override;
   void report(const Job& job, const Outcome& outcome, std::function<void()> settled) override;
@@ -92,6 +97,7 @@ class EmbeddedQueue final : public Source, public Endpoint {
 
   Entry& add(const Job& job);
   Entry* find(std::string_view id);
+  bool make_way(std::string_view id);
   void retry(Job job, const std::function<void(std::optional<Accepted>)>& answered);
   void submitted_with_key(Entry& entry, Accepted accepted, std::function<void(Accepted)> answered);
   void erase(Entry& entry);

@@ -79,7 +79,7 @@ class RunPod final : public Source {
   // Source
   void room(int) override { takes_.look(); }
   void started(const Job&, std::string_view, std::int64_t, int) override { takes_.look(); }
-  void requeued(const Job&) override {}
+  void requeued(const Job&, const Payload&) override {}
   void progress(const Job& job, Payload value) override { posts_.progress(job.id, std::move(value)); }
   void chunk(const Job& job, std::uint32_t number, Payload value, std::function<void()> taken) override {
     posts_.chunk(job.id, number, std::move(value), std::move(taken));

@@ -133,7 +133,7 @@ void TestInput::started(const Job&, std::string_view worker_id, std::int64_t, in
   line("INFO", text + '.');
 }
 
-void TestInput::requeued(const Job&) { line("WARN", "The attempt was lost; trying again."); }
+void TestInput::requeued(const Job&, const Payload&) { line("WARN", "The attempt was lost; trying again."); }
 
 void TestInput::progress(const Job&, Payload value) { line("INFO", "Progress: " + std::string(value.bytes())); }
 

@@ -42,7 +42,7 @@ class TestInput final : public Source {
 
   void room(int) override {}
   void started(const Job& job, std::string_view worker_id, std::int64_t, int attempt) override;
-  void requeued(const Job& job) override;
+  void requeued(const Job& job, const Payload& history) override;
   void progress(const Job& job, Payload value) override;
   void chunk(const Job& job, std::uint32_t number, Payload value, std::function<void()> taken) override;
   void report(const Job& job, const Outcome& outcome, std::function<void()> settled) override;

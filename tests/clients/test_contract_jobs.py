@@ -89,7 +89,7 @@ def test_failed(zoo):
 
 def test_worker_died(zoo):
     state = zoo.runsync({"do": "segfault"})
-    assert state.keys() == TERMINAL | {"error"}
+    assert state.keys() == TERMINAL | {"error", "bulkhead"}  # ours, all of it under one name
     assert state["status"] == "FAILED" and isinstance(state["error"], str)
     assert json.loads(state["error"])["error_type"] == "WorkerCrash"
 

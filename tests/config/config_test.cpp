@@ -406,8 +406,12 @@ worker-memory-max    0B                            default
 worker-pids-max      0                             default
 worker-cpu-weight    0                             default
 retries              0                             default
+retry-on             crash,lost                    default
+retry-backoff        200ms..30s                    default
 execution-timeout    10m                           default
 ttl                  1d                            default
+stall-timeout        0s                            default
+quarantine           0                             default
 cancel-grace         5s                            default
 term-grace           5s                            default
 grace                30s                           default
@@ -428,6 +432,7 @@ max-run-body         10MiB                         default
 max-runsync-body     20MiB                         default
 max-result           20MiB                         default
 max-chunk            1MiB                          default
+checkpoint-max       64MiB                         default
 max-header           16KiB                         default
 max-connections      1024                          default
 request-timeout      1m                            default
@@ -436,6 +441,8 @@ state-dir            /var/lib/b                    STATE_DIRECTORY
 durability           full                          default
 keep-async           30m                           default
 keep-sync            1m                            default
+dead-max             1000                          default
+dead-ttl             30d                           default
 init                 always                        default
 metrics-listen                                     default
 log-level            info                          default

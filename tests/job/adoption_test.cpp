@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "supervisor/job/dispatcher.hpp"
+#include "supervisor/job/history.hpp"
 #include "tests/job/fakes.hpp"
 
 namespace bulkhead {
@@ -49,7 +50,7 @@ TEST_F(AdoptionTest, ItGoesOnAsIfNothingHadBeen) {
   EXPECT_EQ(source.lines, (std::vector<std::string>{"started a on w0.5 attempt 2"}));
   EXPECT_TRUE(journal.lines.empty()) << "nothing is new";
   EXPECT_EQ(dispatcher.unfinished(), 1u);
-  dispatcher.resumed(7, 0);
+  dispatcher.resumed(7, 0, true);
   dispatcher.succeeded(7, 1, Payload::of("1"), 1500us, false);
   ASSERT_EQ(source.reports["a"].size(), 1u);
   EXPECT_EQ(source.reports["a"][0].status, Status::Completed);
@@ -74,7 +75,7 @@ TEST_F(AdoptionTest, ChunksThatComeAgainAreNotWrittenAgain) {
   Recovered job = known();
   job.first_chunk = 11, job.last_chunk = 14;  // ten of an earlier attempt, then four
   take_up(job);
-  dispatcher.resumed(7, 2);  // two were acknowledged
+  dispatcher.resumed(7, 2, true);  // two were acknowledged
   for (std::uint32_t seq = 3; seq <= 6; ++seq) chunk(seq);
   EXPECT_EQ(journal.lines, (std::vector<std::string>{"chunk a 15", "chunk a 16"}));
   EXPECT_EQ(source.lines, (std::vector<std::string>{"started a on w0.5 attempt 2", "chunk a 13 3", "chunk a 14 4",
@@ -85,7 +86,7 @@ TEST_F(AdoptionTest, TheFirstChunkOfAnAttemptGoesOnFromThoseBeforeIt) {
   Recovered job = known();
   job.last_chunk = 10;
   take_up(job);
-  dispatcher.resumed(7, 0);
+  dispatcher.resumed(7, 0, true);
   chunk(1);
   EXPECT_EQ(journal.lines, (std::vector<std::string>{"chunk a 11"}));
 }
@@ -152,6 +153,73 @@ TEST_F(AdoptionTest, ADeadChildsJobEndsAsAnyOther) {
   ASSERT_EQ(source.reports["a"].size(), 1u);
   EXPECT_EQ(source.reports["a"][0].error.bytes(), "\"record\"");
   EXPECT_EQ(dispatcher.unfinished(), 0u);
+}
+
+TEST_F(AdoptionTest, ItKeepsItsHistoryAndItsCheckpoint) {
+  Recovered job = known();
+  job.job.policy.max_attempts = 3;
+  job.history = with_attempt({}, {.attempt = 1, .worker_id = "w0.4", .reason = "crash", .error_type = "WorkerCrash"});
+  job.checkpoint = Payload::of("\"third\"");
+  job.from_checkpoint = true;
+  take_up(std::move(job));
+  dispatcher.resumed(7, 0, true);
+  const Casualty casualty{7, true, Payload::of("\"record\""), "WorkerCrash"};
+  dispatcher.died(3, {&casualty, 1});
+  dispatcher.ready(4, "w0.6", 1, 0);
+  clock.advance(1min);
+  dispatcher.tick();
+  ASSERT_EQ(workers.sent.size(), 1u);
+  EXPECT_EQ(workers.sent[0].attempt, 3);
+  EXPECT_EQ(workers.sent[0].checkpoint, "\"third\"");
+  dispatcher.succeeded(100, 1, Payload::of("1"), 1500us, false);
+  ASSERT_EQ(source.reports["a"].size(), 1u);
+  const std::string history(source.reports["a"][0].history.bytes());
+  const std::size_t first = history.find(R"("attempt":1)"), second = history.find(R"("attempt":2)");
+  ASSERT_LT(first, second) << history;
+  ASSERT_NE(second, std::string::npos) << history;
+  EXPECT_NE(history.find(R"("worker_id":"w0.5","reason":"crash","error_type":"WorkerCrash","from_checkpoint":true)"),
+            std::string::npos)
+      << history;
+  EXPECT_NE(history.find(R"("reason":"completed")"), std::string::npos) << history;
+}
+
+TEST_F(AdoptionTest, WhatWentWithTheSupervisorIsNoCrash) {
+  for (const std::uint8_t retry_on : {kLostByCrash, kLostByLoss}) {
+    SCOPED_TRACE(static_cast<int>(retry_on));
+    source.reports.clear();
+    Recovered job = known();
+    job.job.policy.max_attempts = 3;
+    job.job.policy.retry_on = retry_on;
+    take_up(std::move(job));
+    const Casualty casualty{7, true, Payload::of("\"record\""), std::string(kWorkerLost)};
+    dispatcher.died(3, {&casualty, 1});
+    EXPECT_EQ(source.reports["a"].size(), retry_on == kLostByCrash ? 1u : 0u);
+    if (retry_on != kLostByCrash) continue;
+    EXPECT_FALSE(source.reports["a"][0].dead);
+    EXPECT_NE(source.reports["a"][0].history.bytes().find(R"("reason":"lost","error_type":"WorkerLost")"),
+              std::string_view::npos);
+  }
+  EXPECT_EQ(source.lines.back(), "requeued a");
+}
+
+TEST_F(AdoptionTest, OneThatStandsStillIsStoppedOnceItsHandlerIsKnownToRun) {
+  Recovered job = known();
+  job.job.policy.stall_timeout = 4s;
+  take_up(std::move(job));
+  const auto wait = [&] {
+    for (int second = 0; second < 6; ++second) {
+      clock.advance(1s);
+      dispatcher.tick();
+    }
+  };
+  wait();
+  EXPECT_FALSE(ordered("cancel 7 2"));
+  dispatcher.resumed(7, 0, true);
+  clock.advance(1s);
+  dispatcher.tick();
+  EXPECT_FALSE(ordered("cancel 7 2")) << "its time begins anew";
+  wait();
+  EXPECT_TRUE(ordered("cancel 7 2"));
 }
 
 }  // namespace

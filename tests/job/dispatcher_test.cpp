@@ -150,7 +150,7 @@ TEST_F(DispatcherTest, RetriesWaitTheirBackoffAndAreCounted) {
     dispatcher.ready(attempt, "w0", 1, 0);
     if (attempt > 1) {
       EXPECT_EQ(workers.sent.size(), attempt - 1u);
-      clock.advance(*dispatcher.wake_at() - clock.now().mono > 1h ? 0ms : 400ms);
+      clock.advance(*dispatcher.wake_at() - clock.now().mono > 1h ? 0ms : 800ms);
       dispatcher.tick();
     }
     ASSERT_EQ(workers.sent.size(), static_cast<std::size_t>(attempt));

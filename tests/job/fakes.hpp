@@ -145,7 +145,7 @@ class FakeSource final : public Source {
   void started(const Job& job, std::string_view worker_id, std::int64_t, int attempt) override {
     lines.push_back("started " + job.id + " on " + std::string(worker_id) + " attempt " + std::to_string(attempt));
   }
-  void requeued(const Job& job) override { lines.push_back("requeued " + job.id); }
+  void requeued(const Job& job, const Payload&) override { lines.push_back("requeued " + job.id); }
   void progress(const Job& job, Payload value) override {
     lines.push_back("progress " + job.id + " " + std::string(value.bytes()));
   }

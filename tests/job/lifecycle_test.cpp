@@ -82,9 +82,10 @@ TEST(Lifecycle, EveryWayBackToTheQueueEnqueuesOnce) {
   });
 }
 
-TEST(Lifecycle, AStoppedJobIsNeverStartedAgain) {
+TEST(Lifecycle, AStoppedJobIsStartedAgainOnlyWhereItsTimeOutMayBeRetried) {
   for_all([](State state, Event event, const Facts& facts) {
     if (!facts.stop || state == State::Queued || event == Event::Assigned) return;
+    if (facts.may_retry && is_out(state)) return;
     if (state == State::HandedOut) return;  // a stop takes it to Stopping at once
     Transition transition = apply(state, event, facts);
     EXPECT_FALSE(has(transition.effects, Effect::Send));
@@ -125,6 +126,17 @@ TEST(Lifecycle, ACrashIsRetriedOnlyWhereThatIsAllowed) {
   EXPECT_EQ(retried.next, State::Queued);
   EXPECT_TRUE(has(retried.effects, Effect::WriteLost));
   EXPECT_EQ(apply(State::HandedOut, Event::LostEntered, {.may_retry = false}).next, State::Finishing);
+}
+
+TEST(Lifecycle, EveryEndOfAnAttemptIsRetriedWhereThatIsAllowed) {
+  for (State state : {State::HandedOut, State::Stopping, State::Terminating, State::Killing})
+    for (Event event : {Event::Answered, Event::LostEntered, Event::LostUnentered}) {
+      SCOPED_TRACE(std::string(to_string(state)) + " + " + std::string(to_string(event)));
+      Transition retried = apply(state, event, {.may_retry = true, .requeue_unentered = false});
+      EXPECT_EQ(retried.next, State::Queued);
+      EXPECT_TRUE(has(retried.effects, Effect::WriteLost) && has(retried.effects, Effect::Release));
+      EXPECT_EQ(apply(state, event, {.requeue_unentered = false}).next, State::Finishing);
+    }
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "supervisor/journal/error.hpp"
+#include "supervisor/journal/maintenance.hpp"
 #include "supervisor/journal/schema.hpp"
 #include "supervisor/journal/sqlite.hpp"
 #include "supervisor/journal/sqlite_journal.hpp"
@@ -387,17 +388,66 @@ TEST_F(File, ANewerJournalIsRefusedWithTheWayBack) {
   std::string text = refusal(std::errc::not_supported);
   EXPECT_NE(text.find("format version 99"), std::string::npos) << text;
   EXPECT_NE(text.find("--state-dir"), std::string::npos) << text;
-  EXPECT_NE(text.find(backup_name(1)), std::string::npos) << text;
+  EXPECT_NE(text.find(backup_name(static_cast<int>(schema_steps().size()))), std::string::npos) << text;
+}
+
+/// A journal as an earlier version left it: tests/journal/version_N.sql.
+void write_version(int version, const std::filesystem::path& file) {
+  std::filesystem::create_directory(file.parent_path());
+  { std::ofstream touch(file); }
+  const char* source = std::getenv("BULKHEAD_SOURCE");
+  std::ifstream in(std::string(source != nullptr ? source : ".") + "/tests/journal/version_" + std::to_string(version) +
+                   ".sql");
+  ASSERT_TRUE(in);
+  std::string sql((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  Connection(file.string()).execute(sql.c_str());
+}
+
+TEST_F(File, VersionTwoIsRead) {
+  write_version(2, path());
+  EXPECT_EQ(verify(path()), std::vector<std::string>{});
+  Session journal(options());
+  auto open = journal->recover();
+  ASSERT_EQ(open.size(), 3u);
+  EXPECT_EQ(open[0].job.policy, Policy{});
+  const Policy& policy = open[1].job.policy;
+  EXPECT_EQ(policy.retry_on, kLostByCrash | kLostByTimeout);
+  EXPECT_EQ(policy.retry_backoff_min, milliseconds(1'000));
+  EXPECT_EQ(policy.retry_backoff_max, milliseconds(60'000));
+  EXPECT_EQ(policy.stall_timeout, milliseconds(5'000));
+  EXPECT_TRUE(open[1].from_checkpoint);
+  EXPECT_TRUE(open[1].history.bytes().starts_with(R"({"attempt":1,)"));
+  auto suspects = journal->suspects();
+  ASSERT_EQ(suspects.size(), 1u);
+  EXPECT_EQ(suspects[0].build, "build");
+  EXPECT_EQ(suspects[0].crashes, 2);
+  std::optional<DeadLetter> letter;
+  bool answered = false;
+  journal->dead_letter("dead-u1", [&](std::optional<DeadLetter> found) {
+    letter = std::move(found);
+    answered = true;
+  });
+  ASSERT_TRUE(journal.loop().run(*journal, [&] { return answered; }));
+  ASSERT_TRUE(letter);
+  EXPECT_EQ(letter->job.input.bytes(), R"({"n":3})");
+  ASSERT_EQ(letter->records.size(), 1u);
+  EXPECT_EQ(letter->records[0].bytes(), R"("dead record")");
+  Job next = make_job("next");
+  journal.accept(next);
+  EXPECT_EQ(count("SELECT key FROM jobs WHERE id = 'next'"), 8);
+}
+
+TEST_F(File, VersionOneBecomesTheNextAndIsKept) {
+  write_version(1, path());
+  { Session journal(options()); }
+  EXPECT_EQ(count("PRAGMA user_version"), static_cast<std::int64_t>(schema_steps().size()));
+  EXPECT_TRUE(std::filesystem::exists(directory_ / "state" / backup_name(1)));
+  EXPECT_EQ(verify(directory_ / "state" / backup_name(1)), std::vector<std::string>{});
+  EXPECT_EQ(verify(path()), std::vector<std::string>{});
 }
 
 TEST_F(File, VersionOneIsRead) {
-  std::filesystem::create_directory(directory_ / "state");
-  { std::ofstream touch(path()); }
-  const char* source = std::getenv("BULKHEAD_SOURCE");
-  std::ifstream in(std::string(source != nullptr ? source : ".") + "/tests/journal/version_1.sql");
-  ASSERT_TRUE(in);
-  std::string sql((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-  Connection(path()).execute(sql.c_str());
+  write_version(1, path());
   Session journal(options());
   auto open = journal->recover();
   ASSERT_EQ(open.size(), 3u);
