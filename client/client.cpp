@@ -147,8 +147,27 @@ int health(const Options& options) {
   return finish(ready == "0" ? kJobFailed : kOk);
 }
 
+int dead(const Options& options) {
+  Interrupts interrupts;
+  Endpoint endpoint(options, interrupts, deadline_of(options), say);
+  const bool changes = options.action != "list" && options.action != "show";
+  std::string path = "/bulkhead/dead";
+  if (options.action == "clear") path = "/bulkhead/quarantine/clear";
+  if (!options.id.empty()) path += "/" + options.id;
+  if (changes && !options.id.empty()) path += "/" + options.action;
+  auto answer = endpoint.ask(changes, path);
+  if (auto* exit = std::get_if<Exit>(&answer)) return print(*exit);
+  const auto& body = std::get<std::string>(answer);
+  if (options.action != "list") {
+    print_line(one_line(body));
+    return finish(kOk);
+  }
+  each_element(member(body, "dead"), [](std::string_view letter) { print_line(one_line(letter)); });
+  return finish(kOk);
+}
+
 std::optional<Verb> verb_of(std::string_view word) {
-  for (Verb verb : {Verb::Submit, Verb::Status, Verb::Cancel, Verb::Health}) {
+  for (Verb verb : {Verb::Submit, Verb::Status, Verb::Cancel, Verb::Health, Verb::Dead}) {
     if (name_of(verb) == word) return verb;
   }
   return {};
@@ -168,6 +187,7 @@ std::optional<int> run(int argc, const char* const* argv) {
       case Verb::Status: return status(options);
       case Verb::Cancel: return cancel(options);
       case Verb::Health: return health(options);
+      case Verb::Dead: return dead(options);
     }
   } catch (const std::exception& error) {
     say(error.what());

@@ -105,7 +105,9 @@ std::variant<std::string, Exit> Endpoint::ask(bool post, const std::string& path
   }
   auto& answer = std::get<Answer>(result);
   if (answer.status != 200) return explain(answer);
-  if (!member(answer.body, "status").empty() || !member(answer.body, "jobs").empty()) return std::move(answer.body);
+  // One of these is in every answer that an endpoint gives.
+  for (const char* name : {"status", "jobs", "dead", "died_at", "dropped", "suspects_cleared"})
+    if (!member(answer.body, name).empty()) return std::move(answer.body);
   return Exit{kNoAnswer, "bulkhead: what answers at " + options_.address.shown +
                              " is not an endpoint: " + harmless(answer.body) + "\n"};
 }

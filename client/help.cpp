@@ -1,3 +1,7 @@
+// The texts of the client's commands: one for each, its options out of their table, examples, exit codes.
+//
+// A line is at most as wide as a terminal; what scripts read of these texts are the exit codes.
+
 #include "client/options.hpp"
 
 namespace bulkhead::client {
@@ -32,6 +36,15 @@ constexpr std::string_view kHealth =
 Prints the endpoint's counts of jobs and handler processes, as JSON. The exit code says whether a job would be run now.
 )";
 
+constexpr std::string_view kDead =
+    R"(Usage: bulkhead dead [options] list | show ID | retry ID | drop ID | clear
+
+Dead letters are jobs that used up their attempts by crashing, kept with their input, the history of their attempts and
+the records of their crashes. list prints one on each line, as JSON, the newest first; show prints all that is known of
+one; retry runs its job again under the same id; drop forgets it. clear lifts the quarantine of inputs that have crashed
+too many handler processes (serve's --quarantine), and leaves the letters alone.
+)";
+
 constexpr std::string_view kSettings = R"(
 The environment holds what belongs to a place and not to a call: BULKHEAD_URL for --url, and BULKHEAD_API_KEY, the only
 other way to show a key: arguments are there for everybody on the machine to read.
@@ -62,6 +75,13 @@ Example:
   until bulkhead health >/dev/null; do sleep 1; done
 )";
 
+constexpr std::string_view kDeadExamples = R"(
+Examples:
+  bulkhead dead list | jq -r .id
+  bulkhead dead show 3f0c…-u1 | jq .input           what it was that crashes
+  bulkhead dead retry 3f0c…-u1                      then bulkhead status 3f0c…-u1
+)";
+
 constexpr std::string_view kJobCodes = R"(
 Exit codes:
   0   accepted; with --wait or --stream: COMPLETED     4   the job is CANCELLED or TIMED_OUT
@@ -90,6 +110,12 @@ Exit codes:
   1   none is ready: all are starting, or failing      3   no answer
 )";
 
+constexpr std::string_view kDeadCodes = R"(
+Exit codes:
+  0   done                                             3   no answer, no such letter, or a job that may not run again
+  2   wrong usage
+)";
+
 void add_line(std::string& text, std::string_view left, std::string_view right) {
   constexpr std::size_t kColumn = 36;
   text.append("  ").append(left).append(kColumn - left.size() - 2, ' ').append(right).append("\n");
@@ -104,6 +130,7 @@ std::string help(Verb verb) {
     case Verb::Status: text = kStatus; break;
     case Verb::Cancel: text = kCancel; break;
     case Verb::Health: text = kHealth; break;
+    case Verb::Dead: text = kDead; break;
   }
   text += "\nOptions:\n";
   for (const Option& option : options()) {
@@ -111,7 +138,7 @@ std::string help(Verb verb) {
     std::string left = "--" + std::string(option.name);
     if (!option.value.empty()) left.append(" ").append(option.value);
     std::string right(option.help);
-    if (option.name == "timeout" && (verb == Verb::Cancel || verb == Verb::Health))
+    if (option.name == "timeout" && (verb == Verb::Cancel || verb == Verb::Health || verb == Verb::Dead))
       right = "stop trying after this long [1m]";
     if (option.name == "timeout" && verb == Verb::Status)
       right = "stop trying and waiting after this long [1m; with --wait 1d]";
@@ -124,6 +151,7 @@ std::string help(Verb verb) {
     case Verb::Status: text.append(kStatusExamples).append(kStatusCodes); break;
     case Verb::Cancel: text.append(kCancelExamples).append(kCancelCodes); break;
     case Verb::Health: text.append(kHealthExamples).append(kHealthCodes); break;
+    case Verb::Dead: text.append(kDeadExamples).append(kDeadCodes); break;
   }
   return text;
 }

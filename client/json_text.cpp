@@ -98,6 +98,18 @@ std::string_view member(std::string_view json, std::string_view name) {
   }
 }
 
+void each_element(std::string_view json, const std::function<void(std::string_view)>& visit) {
+  skip_space(json);
+  if (!json.starts_with('[')) return;
+  do {
+    json.remove_prefix(1);
+    skip_space(json);
+    if (json.empty() || json.front() == ']') return;
+    visit(take_value(json));
+    skip_space(json);
+  } while (json.starts_with(','));
+}
+
 std::string plain(std::string_view json) {
   if (!json.starts_with('"')) return std::string(json);
   boost::json::error_code error;

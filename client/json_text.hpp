@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,6 +18,9 @@ std::optional<std::string> fault_of_json(std::string_view text);
 /// The text of the member `name` of the object that `json` is; empty when there is none, or `json` is no object. What
 /// it is given need not be valid: then the answer may be empty or a part of it, and nothing worse.
 std::string_view member(std::string_view json, std::string_view name);
+
+/// The text of each element of the array that `json` is. What it is given need not be valid, as above.
+void each_element(std::string_view json, const std::function<void(std::string_view)>& visit);
 
 /// What a text that is a JSON string stands for; any other text as it is.
 std::string plain(std::string_view json);

@@ -170,6 +170,15 @@ std::string take_word(Options& options, const std::string& word) {
     options.argument = word;
     return {};
   }
+  if (options.verb == Verb::Dead && options.action.empty()) {
+    constexpr std::array<std::string_view, 5> kActions{"list", "show", "retry", "drop", "clear"};
+    if (std::find(kActions.begin(), kActions.end(), word) == kActions.end())
+      return "what is " + word + "? It is list, show, retry, drop or clear";
+    options.action = word;
+    return {};
+  }
+  if (options.verb == Verb::Dead && (options.action == "list" || options.action == "clear"))
+    return options.action + " takes no more words; what is " + word + "?";
   if (options.verb == Verb::Health || !options.id.empty()) return "what is " + word + "?";
   if (!is_id(word)) return "'" + word + "' cannot be a job's id: 1 to 128 letters, digits, dashes or underscores";
   options.id = word;
@@ -184,6 +193,7 @@ std::string_view name_of(Verb verb) {
     case Verb::Status: return "status";
     case Verb::Cancel: return "cancel";
     case Verb::Health: return "health";
+    case Verb::Dead: return "dead";
   }
   return {};
 }
@@ -259,7 +269,9 @@ std::variant<Options, Exit> parse(Verb verb, const std::vector<std::string>& arg
     std::string problem = option->set(parsed, value);
     if (!problem.empty()) return usage("--" + name + (value.empty() ? "" : " " + value) + ": " + problem, verb);
   }
-  bool needs_id = verb == Verb::Status || verb == Verb::Cancel;
+  if (verb == Verb::Dead && parsed.action.empty()) return usage("do what? list, show, retry, drop or clear", verb);
+  bool needs_id = verb == Verb::Status || verb == Verb::Cancel ||
+                  (verb == Verb::Dead && parsed.action != "list" && parsed.action != "clear");
   if (needs_id && parsed.id.empty()) return usage("which job? Give its id, as submit printed it", verb);
   if (auto problem = check_together(parsed)) return usage(*problem, verb);
   return parsed;

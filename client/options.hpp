@@ -15,7 +15,7 @@ namespace bulkhead::client {
 
 using std::chrono::milliseconds;
 
-enum class Verb : std::uint8_t { Submit, Status, Cancel, Health };
+enum class Verb : std::uint8_t { Submit, Status, Cancel, Health, Dead };
 
 /// Where the endpoint is.
 struct Address {
@@ -30,7 +30,8 @@ struct Options {
   Address address;
   std::string api_key;  ///< empty: none is shown
 
-  std::string id;  ///< status, cancel
+  std::string id;      ///< status, cancel, dead
+  std::string action;  ///< dead: list, show, retry, drop or clear
 
   // ---- submit ----
   std::optional<std::string> argument;  ///< JSON, or @FILE, or - for standard input

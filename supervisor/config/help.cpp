@@ -19,6 +19,7 @@ Usage:
   bulkhead doctor [options]                what of this machine Bulkhead can use, and what is missing
   bulkhead submit [options] JSON           send a job to an endpoint; --wait for its output
   bulkhead status|cancel [options] ID      what became of a job; end it
+  bulkhead dead list|show|retry|drop|clear jobs that crashed for good, and inputs in quarantine
   bulkhead health [options]                whether an endpoint is ready, and its counts
   bulkhead init [options] -- COMMAND…      the first process of a container, for any command
   bulkhead --version
