@@ -12,6 +12,7 @@
 #include "supervisor/become_init.hpp"
 #include "supervisor/config/config.hpp"
 #include "supervisor/doctor/doctor.hpp"
+#include "supervisor/journal_command.hpp"
 #include "supervisor/observe/log.hpp"
 #include "supervisor/passing_state.hpp"
 #include "supervisor/settings.hpp"
@@ -88,6 +89,7 @@ int main(int argc, char** argv) {
   if (argc > 1 && std::string_view(argv[1]) == "init") return become_init(argv);
   if (auto code = client::run(argc, argv)) return *code;
   const auto environment = config::environment_of(environ);
+  if (argc > 1 && std::string_view(argv[1]) == "journal") return journal_command(argc - 2, argv + 2, environment);
   auto parsed = config::parse(argc, argv, environment);
   if (auto* exit = std::get_if<config::Exit>(&parsed)) return print(*exit);
   if (auto& config = std::get<config::Config>(parsed); config.subcommand == config::Subcommand::Doctor)

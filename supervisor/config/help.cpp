@@ -21,6 +21,7 @@ Usage:
   bulkhead status|cancel [options] ID      what became of a job; end it
   bulkhead dead list|show|retry|drop|clear jobs that crashed for good, and inputs in quarantine
   bulkhead health [options]                whether an endpoint is ready, and its counts
+  bulkhead journal inspect|verify|backup   what a state directory holds, whether it is whole, a copy of it
   bulkhead init [options] -- COMMAND…      the first process of a container, for any command
   bulkhead --version
 

@@ -112,7 +112,7 @@ std::variant<CommandLine, Exit> read_command_line(int argc, const char* const* a
   line.subcommand = verb == "run" ? Subcommand::Run : verb == "doctor" ? Subcommand::Doctor : Subcommand::Serve;
   if (verb != "run" && verb != "serve" && verb != "doctor" && !line.check) {
     return Exit{kUsage, "bulkhead: what is " + std::string(verb) +
-                            "? Say run, serve, check, doctor, submit, status, cancel, dead, health or init "
+                            "? Say run, serve, check, doctor, submit, status, cancel, dead, health, journal or init "
                             "first.\nTry `bulkhead --help`.\n"};
   }
 
