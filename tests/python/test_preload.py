@@ -248,6 +248,17 @@ def test_a_fork_server_that_lies_is_not_believed(serve, lie):
     assert ask(endpoint)["parent"] == endpoint.process.pid
 
 
+@pytest.mark.parametrize("modules", ["heavy_module,talks", "talks,no_such_module"])
+def test_what_an_import_prints_is_printed_once(serve, modules):
+    endpoint = serve("--workers", "3", preload=modules)
+    until(lambda: endpoint.get("/health").json["workers"]["ready"] == 3, 60, "three children")
+    endpoint.wait_line("imported, and said so")
+    for child in range(3):  # each writes its buffer out with this
+        record(endpoint, "_exit", code=7)
+    until(lambda: sum("about to go" in line for line in endpoint.lines) == 3, 60, "their last words")
+    assert sum("imported, and said so" in line for line in endpoint.lines) == 1
+
+
 REFUSED = {
     "a module that is not there": ("no_such_module", "importing no_such_module failed: ModuleNotFoundError"),
     "a module that fails": ("heavy_module,refused.fails", "importing refused.fails failed: ValueError: not today"),

@@ -101,11 +101,12 @@ class Server:
                 raise Refused("this system does not name processes by descriptors (Linux does from 5.3 on): %s" % error) from None
             remark = load(modules)
         except Refused as reason:
+            _write_out()
             self._say("refused", str(reason)[:_MOST_TEXT])
             self._supervisor.recv(1)  # until it is closed
             os._exit(0)
         self._at_child_end = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # so that statuses are kept
-        ctypes.CDLL(None).fflush(None)
+        _write_out()
         gc.collect()
         if hasattr(gc, "freeze"):
             gc.freeze()  # a collection in a child writes into what it looks at, and so would copy it
@@ -173,6 +174,16 @@ class Server:
             os.write(goes, b"!")
         os.close(goes)
         return False
+
+
+def _write_out() -> None:
+    """What waited in a buffer of ours would be written by each fork, or by none."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass  # there is none, or it is closed
+    ctypes.CDLL(None).fflush(None)
 
 
 # ---- before the first fork ----------------------------------------------------------------------------------------------
