@@ -17,8 +17,10 @@ namespace {
 
 /// One write: whole or not at all, even if the process is killed.
 void note(const Job& job, const char* what, std::int64_t step) {
-  const std::string line =
-      job.id() + " " + std::to_string(job.attempt()) + " " + what + " " + std::to_string(step) + "\n";
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  const std::string line = job.id() + " " + std::to_string(job.attempt()) + " " + what + " " + std::to_string(step) +
+                           " " + std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(now).count()) +
+                           "\n";
   const int fd = open(std::getenv("LEDGER"), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0 || write(fd, line.data(), line.size()) != static_cast<ssize_t>(line.size()))
     throw std::runtime_error("the ledger cannot be written");

@@ -1,4 +1,5 @@
-"""Saves a checkpoint with every step, and notes in $LEDGER each one that was kept. Argument: "blocking" or "async"."""
+"""Saves a checkpoint with every step, and notes in $LEDGER each one that was kept, and when (ms). Argument: "blocking" or
+"async"."""
 
 import asyncio
 import os
@@ -9,7 +10,7 @@ import bulkhead
 
 
 def note(*words):
-    line = " ".join(map(str, words)) + "\n"
+    line = " ".join(map(str, [*words, int(time.time() * 1000)])) + "\n"
     file = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.write(file, line.encode())
     os.close(file)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from endpoint import BUILD, Endpoint, processes_with, until
+from chaos import Reaper
+from endpoint import BUILD, Endpoint, command_of, processes_with, until
 
 PYTHON = [sys.executable, str(Path(__file__).with_name("keeper.py"))]
 FORMS = {"C++": [str(BUILD / "tests" / "long_jobs" / "keeper")], "blocking": [*PYTHON, "blocking"], "async": [*PYTHON, "async"]}
@@ -25,7 +26,12 @@ class Ledger:
         if not self.path.exists():
             return []
         words = [line.split() for line in self.path.read_text().splitlines()]
-        return [(id, int(attempt), what, float(step)) for id, attempt, what, step in words]
+        return [(id, int(attempt), what, float(step)) for id, attempt, what, step, _ in words]
+
+    def last_sign(self, job, attempt):
+        """When this attempt began, or had last kept a checkpoint; ms."""
+        words = [line.split() for line in self.path.read_text().splitlines()]
+        return max(int(at) for id, number, *_, at in words if id == job and int(number) == attempt)
 
     def kept(self, job):
         return sum(1 for id, _, what, _ in self.lines() if id == job and what == "kept")
@@ -95,6 +101,48 @@ def test_everything_killed_at_once_costs_no_more_than_a_step(tmp_path, keeper):
             endpoint.stop(9)
     for job in jobs:
         ledger.check(job, 12)
+
+
+JOBS = int(os.environ.get("BULKHEAD_JOBS", "4"))
+STEPS = int(os.environ.get("BULKHEAD_STEPS", "6"))
+
+
+def test_many_deaths_cost_one_step_each(tmp_path, keeper):
+    """A checkpoint a second, children that are killed at random, and once everything at the same moment."""
+    ledger, options = Ledger(tmp_path / "ledger"), [*RETRIES, "--workers", "4"]
+
+    def handlers():
+        return [pid for pid in processes_with(str(tmp_path)) if not command_of(pid).endswith("/bulkhead")]
+
+    with Endpoint(keeper, *options, state=tmp_path / "state", env=ledger.env, dies=True) as endpoint:
+        endpoint.wait_ready()
+        jobs = [endpoint.run({"steps": STEPS, "ms": 1000}) for _ in range(JOBS)]
+        until(lambda: ledger.kept(jobs[0]) >= 1, 60, "the first step")
+        with Reaper(handlers, (0.5, 2.0), seed=1) as first:
+            until(lambda: sum(ledger.kept(job) for job in jobs) >= JOBS * STEPS // 2, 600, "half of the steps")
+        endpoint.process.send_signal(signal.SIGSTOP)
+        everything_ms = time.time() * 1000
+        for pid in handlers():
+            os.kill(pid, signal.SIGKILL)
+        endpoint.stop(9)
+    with Endpoint(keeper, *options, state=tmp_path / "state", env=ledger.env) as endpoint:
+        with Reaper(handlers, (0.5, 2.0), seed=2) as second:
+            until(lambda: all(any(what == "kept" and step == STEPS for id, _, what, step in ledger.lines() if id == job)
+                              for job in jobs), 600, "all steps")
+        states = {job: endpoint.wait(job) for job in jobs}
+
+    lost, twice = 0, 0.0
+    for job, state in states.items():
+        assert state["status"] == "COMPLETED" and state["output"] == STEPS, state
+        ledger.check(job, STEPS)
+        for one in state.get("bulkhead", {"attempts": []})["attempts"][:-1]:
+            if any(id == job and attempt == one["attempt"] for id, attempt, *_ in ledger.lines()):
+                died = everything_ms if one["started_at"] < everything_ms < one["ended_at"] else one["ended_at"]
+                lost += 1
+                twice += max(0.0, died - ledger.last_sign(job, one["attempt"])) / 1000
+    assert lost > 0
+    print(f"{JOBS} jobs of {STEPS} s, {first.kills + second.kills} kills and one of everything: {lost} attempts lost, "
+          f"{twice:.1f} s of work done twice, {twice / lost:.2f} s for each")
 
 
 def test_an_adopted_attempt_keeps_its_history_and_its_checkpoint(tmp_path, keeper):
