@@ -10,8 +10,12 @@ namespace {
 void cancel(Api& api, Exchange& exchange) {
   switch (api.endpoint.cancel(exchange.id())) {
     case Endpoint::CancelResult::Cancelled:
-      write_state(exchange.reply(), exchange.id(), to_string(Status::Cancelled));
-      return exchange.send();
+      // Not told before it would outlive us: else a client might see the job completed afterwards.
+      return api.endpoint.when_durable([self = exchange.shared_from_this()] {
+        if (!self->open()) return;
+        write_state(self->reply(), self->id(), to_string(Status::Cancelled));
+        self->send();
+      });
     case Endpoint::CancelResult::Unknown:
     case Endpoint::CancelResult::AlreadyFinal: break;
   }
@@ -53,9 +57,12 @@ void requests(Api& api, Exchange& exchange) {
 }
 
 void purge_queue(Api& api, Exchange& exchange) {
-  auto removed = static_cast<std::int64_t>(api.endpoint.purge());
-  exchange.reply().raw("{\"removed\":").number(removed).raw(",\"status\":\"completed\"}");
-  exchange.send();
+  const auto removed = static_cast<std::int64_t>(api.endpoint.purge());
+  api.endpoint.when_durable([self = exchange.shared_from_this(), removed] {
+    if (!self->open()) return;
+    self->reply().raw("{\"removed\":").number(removed).raw(",\"status\":\"completed\"}");
+    self->send();
+  });
 }
 
 void health(Api& api, Exchange& exchange) {

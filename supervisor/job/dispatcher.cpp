@@ -75,7 +75,11 @@ void Dispatcher::admit(Record& record) {
 bool Dispatcher::cancel(std::string_view id) {
   auto found = records_.find(id);
   if (found == records_.end() || is_over(found->second->state)) return false;
-  want_stop(*found->second, Why::Cancel);
+  Record& record = *found->second;
+  const bool known = record.why == Why::Cancel;
+  want_stop(record, Why::Cancel);
+  // What was not out is over by now, or is about to be.
+  if (!known && is_out(record.state)) journal_.cancelling(record.job, record.run);
   pump();
   return true;
 }
@@ -108,9 +112,16 @@ void Dispatcher::recover(std::vector<Recovered> jobs, const NeverEntered& never_
     }
     if (holder != 0) {
       take_up(record, known, holder);
+      if (known.cancelled) want_stop(record, Why::Cancel);
       continue;
     }
     record.state = State::Queued;
+    if (known.cancelled) {
+      record.started.wall_ms = known.started_ms;
+      record.outcome.worker_id = known.worker_id;
+      want_stop(record, Why::Cancel);
+      continue;
+    }
     if (known.run != 0 && never_entered && never_entered(known.run, known.worker_id)) {
       --record.attempts;
       journal_.requeue(record.job, known.run, false);

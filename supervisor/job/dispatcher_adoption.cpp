@@ -41,6 +41,7 @@ void Dispatcher::resumed(RunNumber run, std::uint32_t chunks, bool entered) {
     begin_watch(*record);
   }
   if (record->state == State::HandedOut) arm_no_sooner(*record, options_.kept_time);
+  if (record->state == State::Stopping && record->why == Why::Cancel) workers_->cancel(run, StopReason::Cancel);
 }
 
 /// Its deadline counts from its first start, but nothing is late before it could arrive.

@@ -39,6 +39,7 @@ struct Recovered {
   std::int64_t started_ms = 0;     ///< of that attempt
   std::string worker_id;           ///< of that attempt
   std::optional<Outcome> outcome;  ///< finished, but not settled: deliver it
+  bool cancelled = false;          ///< a cancel of that attempt was under way
   bool from_checkpoint = false;    ///< that attempt began with one
   Payload checkpoint;              ///< the newest, or none
   Payload history;                 ///< of the attempts before it (history.hpp)
@@ -88,6 +89,8 @@ class Journal {
   /// The run was handed back unentered, or is to be tried again: the job is queued again. `counted`: the attempt
   /// stays counted.
   virtual void requeue(const Job& job, RunNumber run, bool counted) = 0;
+  /// Its client was told CANCELLED, and the attempt under way is being stopped: however that ends, this is the outcome.
+  virtual void cancelling(const Job&, RunNumber) {}
   /// The attempts of a live job that have ended (history.hpp), in place of what was known of them. `record`: what is to
   /// be kept of the crash of number `attempt`, or none.
   virtual void history(const Job&, const Payload& /*attempts*/, int /*attempt*/, Payload /*record*/, Written written) {
@@ -132,6 +135,8 @@ class Journal {
   virtual void forget(std::string_view id) = 0;
   /// Ends a finished job's retention at `at_ms` (wall time), if that is earlier than it would end.
   virtual void expire(std::string_view, std::int64_t) {}
+  /// Calls back when all that was written before is as durable as it will be. While the disk refuses, that is soon.
+  virtual void after_writes(std::function<void()> done) { done(); }
   /// Writes waiting to become durable: the caller's sign to slow down.
   virtual std::size_t backlog() const = 0;
 };
@@ -309,6 +314,8 @@ class Endpoint {
   enum class CancelResult : std::uint8_t { Unknown, AlreadyFinal, Cancelled };
   virtual CancelResult cancel(std::string_view id) = 0;
   virtual std::size_t purge() = 0;
+  /// Calls back when what was asked for before (a cancel, a purge) would be known after a crash, too.
+  virtual void when_durable(std::function<void()> done) { done(); }
   virtual HealthView health() const = 0;
 
   /// How far somebody has followed a job: chunks up to `chunk`, and all else up to `change` (opaque; 0: nothing).

@@ -25,6 +25,7 @@ struct Operation {
     Accept,      ///< key, body: Job
     Start,       ///< key, run, number: attempt, text: worker id, time_ms, attached
     Requeue,     ///< key, run, number: 1 if the attempt stays counted
+    Cancelling,  ///< key, run
     Finish,      ///< key, body: Outcome, text: job id, time_ms: when it expires, attached
     Settle,      ///< key, number: 1 if the input is not needed any more, time_ms: when it expires
     Chunk,       ///< key, number, body: Payload
@@ -62,9 +63,9 @@ inline bool is_lazy(Operation::Kind kind) {
 
 /// Must not be lost while the disk refuses: kept in memory until it does not.
 inline bool is_kept(Operation::Kind kind) {
-  return kind == Operation::Kind::Finish || kind == Operation::Kind::Requeue || kind == Operation::Kind::Settle ||
-         kind == Operation::Kind::Forget || kind == Operation::Kind::Expire || kind == Operation::Kind::DropDead ||
-         kind == Operation::Kind::ClearSuspects;
+  return kind == Operation::Kind::Finish || kind == Operation::Kind::Requeue || kind == Operation::Kind::Cancelling ||
+         kind == Operation::Kind::Settle || kind == Operation::Kind::Forget || kind == Operation::Kind::Expire ||
+         kind == Operation::Kind::DropDead || kind == Operation::Kind::ClearSuspects;
 }
 
 /// Operations that are written in one transaction.

@@ -112,6 +112,7 @@ CREATE TABLE suspects (
 ) STRICT, WITHOUT ROWID;
 
 ALTER TABLE open ADD COLUMN from_checkpoint INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE open ADD COLUMN cancelled INTEGER NOT NULL DEFAULT 0;
 )sql";
 
 constexpr const char* kSteps[] = {kVersion1, kVersion2};

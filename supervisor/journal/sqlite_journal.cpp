@@ -183,6 +183,17 @@ void SqliteJournal::requeue(const Job& job, RunNumber run, bool counted) {
   push(std::move(operation), 0);
 }
 
+void SqliteJournal::cancelling(const Job& job, RunNumber run) {
+  Live* job_live = live(job);
+  if (refusal(job_live, run)) return;
+
+  Operation operation;
+  operation.kind = Operation::Kind::Cancelling;
+  operation.key = job_live->key;
+  operation.run = run;
+  push(std::move(operation), 0);
+}
+
 void SqliteJournal::history(const Job& job, const Payload& attempts, int attempt, Payload record, Written written) {
   Live* job_live = live(job);
   if (job_live == nullptr) return written(Fault::UnknownJob);
@@ -277,6 +288,12 @@ void SqliteJournal::checkpoint(const Job& job, RunNumber run, Payload data, Writ
   operation.body = std::move(data);
   operation.written = std::move(written);
   push(std::move(operation), bytes);
+}
+
+void SqliteJournal::after_writes(std::function<void()> done) {
+  Operation operation;  // an Echo
+  operation.written = [done = std::move(done)](std::error_code) { done(); };
+  push(std::move(operation), 0);
 }
 
 void SqliteJournal::polled(std::string_view id, std::uint32_t number) {

@@ -32,6 +32,7 @@ class SqliteJournal final : public Store {
   void start(const Job& job, RunNumber run, int attempt, std::string_view worker_id, std::int64_t started_ms,
              Written written) override;
   void requeue(const Job& job, RunNumber run, bool counted) override;
+  void cancelling(const Job& job, RunNumber run) override;
   void history(const Job& job, const Payload& attempts, int attempt, Payload record, Written written) override;
   void finish(const Job& job, const Outcome& outcome, Written written) override;
   void settle(const Job& job) override;
@@ -47,6 +48,7 @@ class SqliteJournal final : public Store {
   void clear_suspects() override;
   std::vector<Suspect> suspects() override { return std::exchange(suspects_, {}); }
   void forget(std::string_view id) override;
+  void after_writes(std::function<void()> done) override;
   std::size_t backlog() const override { return backlog_; }
 
   std::size_t poll() override;

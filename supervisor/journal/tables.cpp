@@ -138,6 +138,7 @@ Tables::Tables(Connection& c, const LetterLimits& letters)
       requeue_(c,
                "UPDATE open SET attempts = attempts - ?3, run = 0, worker_id = '', started_ms = 0 "
                "WHERE key = ?1 AND run = ?2"),
+      cancelling_(c, "UPDATE open SET cancelled = 1 WHERE key = ?1 AND run = ?2"),
       settle_(c, "DELETE FROM open WHERE key = ?1 AND EXISTS (SELECT 1 FROM outcomes WHERE key = ?1)"),
       drop_input_(c, "UPDATE jobs SET input = NULL WHERE key = ?1"),
       is_open_(c, "SELECT 1 FROM open WHERE key = ?1"),
@@ -184,6 +185,7 @@ std::error_code Tables::apply(const Operation& operation, std::int64_t now_ms) {
       requeue_.bind(1, key).bind(2, static_cast<std::int64_t>(operation.run)).bind(3, operation.number != 0 ? 0 : 1);
       requeue_.run();
       break;
+    case Kind::Cancelling: cancelling_.bind(1, key).bind(2, static_cast<std::int64_t>(operation.run)).run(); break;
     case Kind::Finish:
       if (!is_open(key)) return Fault::UnknownJob;
       finish(operation);
@@ -379,7 +381,7 @@ std::vector<OpenJob> read_open_jobs(Connection& connection) {
                     "(SELECT max(slot) FROM chunks WHERE slot BETWEEN o.key * ?1 AND o.key * ?1 + ?1 - 1), "
                     "(SELECT chunk FROM chunks WHERE slot = o.key * ?1), "
                     "(SELECT min(slot) FROM chunks WHERE slot BETWEEN o.key * ?1 + 1 AND o.key * ?1 + ?1 - 1), "
-                    "o.from_checkpoint FROM open o JOIN jobs j ON j.key = o.key " +
+                    "o.from_checkpoint, o.cancelled FROM open o JOIN jobs j ON j.key = o.key " +
                     kPolicyTable + kOutcomeTables +
                     "LEFT JOIN extras e ON e.key = o.key LEFT JOIN checkpoints c ON c.key = o.key "
                     "ORDER BY o.key");
@@ -400,6 +402,7 @@ std::vector<OpenJob> read_open_jobs(Connection& connection) {
     open.recovered.checkpoint = payload(row.bytes(kRest + 6));
     open.recovered.history = payload(row.bytes(kJobWidth + kHistoryColumn));
     open.recovered.from_checkpoint = row.number(kRest + 10) != 0;
+    open.recovered.cancelled = row.number(kRest + 11) != 0;
     open.recovered.polled = read_polled(row.bytes(kRest + 8));
     if (!row.is_null(kRest + 7))
       open.recovered.last_chunk = static_cast<std::uint32_t>(row.number(kRest + 7) - slot(open.key, 0));

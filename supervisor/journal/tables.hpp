@@ -49,7 +49,8 @@ class Tables {
   Letters letters_;
   Statement insert_job_, insert_open_, insert_extra_, insert_outcome_, insert_chunk_, put_polled_, keep_last_,
       put_progress_, put_checkpoint_, insert_policy_, put_history_;
-  Statement start_, requeue_, settle_, drop_input_, is_open_, expire_, reserve_, find_, find_idempotent_, doom_;
+  Statement start_, requeue_, cancelling_, settle_, drop_input_, is_open_, expire_, reserve_, find_, find_idempotent_,
+      doom_;
   Statement delete_job_, delete_open_, delete_outcome_, delete_extra_, delete_checkpoint_, delete_progress_;
   Statement delete_policy_, delete_history_;
   Statement delete_chunks_, some_chunk_, expired_, next_expiry_;

@@ -59,6 +59,7 @@ class EmbeddedQueue final : public Source, public Endpoint {
   std::uint64_t stream(std::string_view id, milliseconds wait, Unread seen) override;
   CancelResult cancel(std::string_view id) override;
   std::size_t purge() override;
+  void when_durable(std::function<void()> done) override { journal_.after_writes(std::move(done)); }
   HealthView health() const override;
   std::uint64_t follow(std::string_view id, Position known, std::function<void(const JobView*, News)> seen) override {
     return follow(id, known, {}, std::move(seen));

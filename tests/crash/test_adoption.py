@@ -131,6 +131,22 @@ def test_jobs_do_not_notice(tmp_path, language):
     assert not processes_with(str(tmp_path))
 
 
+@pytest.mark.parametrize("survives", [True, False])
+def test_a_cancel_outlives_the_supervisor(tmp_path, survives):
+    """Its client was told CANCELLED; the handler had not heard of it yet, or dies before it can."""
+    with below_init(STEADY["c++"], "--retries", "3", tmp_path=tmp_path) as endpoint:
+        job = endpoint.run({"hold": str(tmp_path / "never")})
+        begun(tmp_path, job)
+        pid = starts(tmp_path)[job][0][1]
+        os.kill(pid, signal.SIGSTOP)
+        assert endpoint.post(f"/cancel/{job}").json["status"] == "CANCELLED"
+        os.kill(supervisor_below(endpoint.process.pid), signal.SIGKILL)
+        os.kill(pid, signal.SIGCONT if survives else signal.SIGKILL)
+        assert end_of(endpoint, job)["status"] == "CANCELLED"
+        assert len(starts(tmp_path)[job]) == 1
+        endpoint.runsync({"chunks": 1, "every_ms": 1})
+
+
 @pytest.mark.parametrize("how", ["crash", "kill"])
 def test_how_an_adopted_child_ended_is_known(tmp_path, how):
     hold = tmp_path / "hold"

@@ -95,7 +95,7 @@ TEST_F(AdoptionTest, ItsDeadlineCountsFromItsFirstStart) {
   Recovered job = known(5s);
   job.job.policy.execution_timeout = 10s;
   take_up(job);
-  dispatcher.resumed(7, 0);
+  dispatcher.resumed(7, 0, true);
   clock.advance(4999ms);
   dispatcher.tick();
   EXPECT_TRUE(workers.orders.empty());
@@ -110,7 +110,7 @@ TEST_F(AdoptionTest, AResultThatCouldNotBeSentInTimeIsNotLate) {
   take_up(job);
   clock.advance(1s);
   dispatcher.tick();
-  dispatcher.resumed(7, 0);
+  dispatcher.resumed(7, 0, true);
   dispatcher.tick();
   EXPECT_TRUE(workers.orders.empty());
   dispatcher.succeeded(7, 1, Payload::of("1"), 9'000'000us, false);
@@ -122,7 +122,7 @@ TEST_F(AdoptionTest, WhatIsStillRunningBehindItsDeadlineIsStopped) {
   Recovered job = known(11s);
   job.job.policy.execution_timeout = 10s;
   take_up(job);
-  dispatcher.resumed(7, 0);
+  dispatcher.resumed(7, 0, true);
   clock.advance(DispatcherOptions().kept_time);
   dispatcher.tick();
   EXPECT_TRUE(ordered("cancel 7 2"));
@@ -135,6 +135,27 @@ TEST_F(AdoptionTest, AChildThatDoesNotConnectKeepsNoDeadlineForEver) {
   clock.advance(DispatcherOptions().connect_time);
   dispatcher.tick();
   EXPECT_TRUE(ordered("cancel 7 2"));
+}
+
+TEST_F(AdoptionTest, WhatWasBeingCancelledIsCancelled) {
+  Recovered job = known();
+  job.cancelled = true;
+  take_up(job);
+  workers.orders.clear();  // before its child has connected nobody hears it
+  dispatcher.resumed(7, 0, true);
+  EXPECT_TRUE(ordered("cancel 7 1"));
+  dispatcher.succeeded(7, 1, Payload::of("1"), 1500us, false);
+  ASSERT_EQ(source.reports["a"].size(), 1u);
+  EXPECT_EQ(source.reports["a"][0].status, Status::Cancelled);
+}
+
+TEST_F(AdoptionTest, WhatWasBeingCancelledAndIsLostIsCancelled) {
+  Recovered job = known();
+  job.cancelled = true;
+  dispatcher.recover({std::move(job)}, {}, {});
+  ASSERT_EQ(source.reports["a"].size(), 1u);
+  EXPECT_EQ(source.reports["a"][0].status, Status::Cancelled);
+  EXPECT_TRUE(source.reports["a"][0].error.empty());
 }
 
 TEST_F(AdoptionTest, WhatItsChildDoesNotHaveWaitsAgainUncounted) {

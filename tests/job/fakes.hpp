@@ -56,6 +56,9 @@ class FakeJournal final : public Journal {
   void requeue(const Job& job, RunNumber, bool counted) override {
     lines.push_back("requeue " + job.id + (counted ? " counted" : " uncounted"));
   }
+  void cancelling(const Job& job, RunNumber run) override {
+    lines.push_back("cancelling " + job.id + " run " + std::to_string(run));
+  }
   void finish(const Job& job, const Outcome& outcome, Written written) override {
     note("finish " + job.id + " " + std::string(to_string(outcome.status)), std::move(written));
   }

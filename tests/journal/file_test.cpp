@@ -416,6 +416,8 @@ TEST_F(File, VersionTwoIsRead) {
   EXPECT_EQ(policy.retry_backoff_max, milliseconds(60'000));
   EXPECT_EQ(policy.stall_timeout, milliseconds(5'000));
   EXPECT_TRUE(open[1].from_checkpoint);
+  EXPECT_TRUE(open[1].cancelled);
+  EXPECT_FALSE(open[2].cancelled);
   EXPECT_TRUE(open[1].history.bytes().starts_with(R"({"attempt":1,)"));
   auto suspects = journal->suspects();
   ASSERT_EQ(suspects.size(), 1u);

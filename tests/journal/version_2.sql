@@ -90,14 +90,15 @@ CREATE TABLE suspects (
 ) STRICT, WITHOUT ROWID;
 
 ALTER TABLE open ADD COLUMN from_checkpoint INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE open ADD COLUMN cancelled INTEGER NOT NULL DEFAULT 0;
 INSERT INTO meta VALUES ('next_run', 2000001);
 INSERT INTO jobs VALUES (4, 'sync-settled-u1', 1699999000000, 600000, 86400000, 1, 1, '', 'key-4', CAST('{"n":4}' AS BLOB));
 INSERT INTO jobs VALUES (5, 'waiting-u1', 1699999999000, 600000, 86400000, 0, 1, 'https://example.org/hook', '', CAST('{"n":1}' AS BLOB));
 INSERT INTO jobs VALUES (6, 'running-u1', 1699999999001, 60000, 86400000, 2, 3, '', '', CAST('{"n":2}' AS BLOB));
 INSERT INTO jobs VALUES (7, 'finished-u1', 1699999999002, 600000, 86400000, 0, 1, '', '', CAST('{"n":3}' AS BLOB));
-INSERT INTO open VALUES (5, 0, 0, '', 0, 0);
-INSERT INTO open VALUES (6, 2, 1000001, 'worker-1', 1699999999500, 1);
-INSERT INTO open VALUES (7, 1, 1000002, 'worker-2', 1699999999600, 0);
+INSERT INTO open VALUES (5, 0, 0, '', 0, 0, 0);
+INSERT INTO open VALUES (6, 2, 1000001, 'worker-1', 1699999999500, 1, 1);
+INSERT INTO open VALUES (7, 1, 1000002, 'worker-2', 1699999999600, 0, 0);
 INSERT INTO extras VALUES (5, CAST('{"s3Config":{"accessId":"a"}}' AS BLOB));
 INSERT INTO checkpoints VALUES (6, CAST('{"step":3}' AS BLOB));
 INSERT INTO progress VALUES (6, CAST('50' AS BLOB));
