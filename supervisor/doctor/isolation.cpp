@@ -64,6 +64,8 @@ Finding subreaper() {
   return finding;
 }
 
+constexpr const char* kUnified = "boot with the unified hierarchy (systemd.unified_cgroup_hierarchy=1)";
+
 /// Where cgroup v2 lets us make a child's own, and which limits that has.
 Finding cgroups() {
   Finding finding{.subject = "cgroups"};
@@ -74,34 +76,33 @@ Finding cgroups() {
     rmdir(path.c_str());
     return 0;
   };
-  if (!places.v2.empty()) {
-    int error = makes(places.v2);
-    std::string controllers = read_text(places.v2 + "/cgroup.controllers").value_or("");
-    bool memory = controllers.find("memory") != std::string::npos;
-    bool pids = controllers.find("pids") != std::string::npos;
-    if (error == 0 && memory && pids) {
-      finding.found = "v2, and ours to divide (" + controllers + ")";
-      return finding;
-    }
-    if (error == 0 && (places.v1_memory.empty() && places.v1_pids.empty())) {
-      finding.verdict = Verdict::Limited;
-      finding.found =
-          "v2, and ours to divide, but with these controllers only: " + (controllers.empty() ? "none" : controllers);
-      finding.cost = std::string("no limit by cgroup for ") +
-                     (memory ? "processes"
-                      : pids ? "memory"
-                             : "memory and processes") +
-                     "; --worker-memory-max and --worker-pids-max fall back to resource limits";
-      finding.way_out = "under systemd: Delegate=yes";
-      return finding;
-    }
-    finding.found = error == 0 ? "v2 without memory and pids" : "v2, which we may not divide: " + reason(error);
+  const std::string controllers = read_text(places.v2 + "/cgroup.controllers").value_or("");
+  const bool memory = controllers.find("memory") != std::string::npos;
+  const bool pids = controllers.find("pids") != std::string::npos;
+  const int error = places.v2.empty() ? ENOENT : makes(places.v2);
+  if (error == 0 && memory && pids) {
+    finding.found = "v2, and ours to divide (" + controllers + ")";
+    return finding;
   }
+  if (!places.v2.empty())
+    finding.found = error == 0 ? "v2 without memory and pids" : "v2, which we may not divide: " + reason(error);
   if (!places.v1_memory.empty() && makes(places.v1_memory) == 0) {
     finding.verdict = Verdict::Limited;
     finding.found = "v1, where we may make cgroups" + (finding.found.empty() ? "" : " (and " + finding.found + ")");
     finding.cost = "limits hold, but a cgroup cannot be killed at one stroke";
-    finding.way_out = "boot with the unified hierarchy (systemd.unified_cgroup_hierarchy=1)";
+    finding.way_out = kUnified;
+    return finding;
+  }
+  if (error == 0) {
+    finding.verdict = Verdict::Limited;
+    finding.found =
+        "v2, and ours to divide, but with these controllers only: " + (controllers.empty() ? "none" : controllers);
+    finding.cost = std::string("strays are found, but no limit by cgroup for ") +
+                   (memory ? "processes"
+                    : pids ? "memory"
+                           : "memory and processes") +
+                   "; --worker-memory-max and --worker-pids-max fall back to resource limits";
+    finding.way_out = places.v1_memory.empty() ? "under systemd: Delegate=yes" : kUnified;
     return finding;
   }
   finding.verdict = Verdict::Missing;

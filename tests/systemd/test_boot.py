@@ -182,6 +182,35 @@ def test_a_killed_supervisor(machine):
     assert machine.show("ActiveState") == "active"
 
 
+def test_the_doctor_says_what_is_so(machine):
+    """In the service's own confinement, and as root beside it."""
+    machine("systemctl", "stop", "bulkhead")
+    kept = [line for line in machine("systemctl", "cat", "bulkhead").stdout.splitlines()
+            if not re.match(r"(Type|NotifyAccess|Restart\w*|WatchdogSec|ExecReload)=", line)]
+    unit = re.sub(r"^ExecStart=(\S+) serve (.*)$", r"Type=oneshot\nStandardOutput=truncate:/run/doctor.json\n"
+                  r"ExecStart=\1 doctor --json \2", "\n".join(kept), flags=re.M)
+    machine.write("etc/systemd/system/doctor.service", unit + "\n")
+    machine("systemctl", "daemon-reload")
+    machine("systemctl", "start", "doctor")  # its exit code: Bulkhead runs here
+
+    def found(text):
+        return {finding["subject"]: finding for finding in json.loads(text)["findings"]}
+    service = found(machine("cat", "/run/doctor.json").stdout)
+    root = found(machine("bulkhead", "doctor", "--json", "--config", "/" + machine.settings).stdout)
+    user = machine("id", "-u", "bulkhead").stdout.strip()
+    assert service["service manager"]["found"] == "started by systemd"
+    assert service["privileges"]["found"] == f"user {user}, no capabilities, behind a seccomp filter, no new privileges"
+    assert service["cgroups"]["verdict"] in ("ok", "limited"), "each handler has one: see above"
+    assert "v2, and ours to divide" in service["cgroups"]["found"]
+    assert service["namespaces"]["verdict"] == service["ptrace"]["verdict"] == "missing", "the unit takes them away"
+    assert service["pidfd"]["verdict"] == service["init"]["verdict"] == service["address"]["verdict"] == "ok"
+    assert service["file system"]["section"] == "State in /var/lib/bulkhead"
+    assert root["service manager"]["found"] == "not started by one (PID 1 is systemd)"
+    assert root["privileges"]["found"].startswith("root, capabilities")
+    assert root["namespaces"]["verdict"] == root["ptrace"]["verdict"] == "ok"
+    machine("systemctl", "start", "bulkhead")
+
+
 def test_the_watchdog(machine):
     machine.write("etc/systemd/system/bulkhead.service.d/watchdog.conf", "[Service]\nWatchdogSec=3s\n")
     machine("systemctl", "daemon-reload")
