@@ -1,14 +1,18 @@
 #include "supervisor/journal/state_directory.hpp"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
+#include <chrono>
 #include <cstdlib>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include "supervisor/journal/error.hpp"
@@ -36,6 +40,24 @@ void create(const std::filesystem::path& path) {
     fsync(fd);
     close(fd);
   }
+}
+
+/// A process that it had forked and that has not come to its exec yet holds the lock of a supervisor that was killed: for
+/// some milliseconds, or longer where the machine is busy.
+constexpr std::chrono::seconds kLeftoversTime{3};
+
+/// Whom the lock file names, as text; empty where it does not.
+std::string holder_of(int lock) {
+  char pid[32] = {};
+  ssize_t size = pread(lock, pid, sizeof pid - 1, 0);
+  std::string holder(pid, size > 0 ? static_cast<std::size_t>(size) : 0);
+  return holder.substr(0, holder.find('\n'));
+}
+
+bool is_gone(const std::string& holder) {
+  pid_t pid = 0;
+  auto [end, error] = std::from_chars(holder.data(), holder.data() + holder.size(), pid);
+  return error == std::errc{} && pid > 0 && kill(pid, 0) != 0 && errno == ESRCH;
 }
 
 }  // namespace
@@ -82,12 +104,14 @@ void StateDirectory::open_directory() {
 void StateDirectory::lock() {
   lock_ = openat(directory_, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (lock_ < 0) throw_errno("opening " + (path_ / "lock").string());
-  if (flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+  const auto deadline = std::chrono::steady_clock::now() + kLeftoversTime;
+  while (flock(lock_, LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) throw_errno("locking " + (path_ / "lock").string());
-    char pid[32] = {};
-    ssize_t size = pread(lock_, pid, sizeof pid - 1, 0);
-    std::string holder(pid, size > 0 ? static_cast<std::size_t>(size) : 0);
-    holder = holder.substr(0, holder.find('\n'));
+    const std::string holder = holder_of(lock_);
+    if (is_gone(holder) && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+      continue;
+    }
     throw std::system_error(
         Fault::InUse, "state directory " + path_.string() + (holder.empty() ? "" : " is held by process " + holder));
   }

@@ -87,6 +87,32 @@ TEST(StateDirectory, IsFreeWhenItsHolderWasKilled) {
   close(ready[1]);
 }
 
+TEST(StateDirectory, IsWaitedForWhereItsHolderIsDeadAndAForkOfItIsNot) {
+  TemporaryDirectory parent;
+  int ready[2], end[2];
+  ASSERT_EQ(pipe(ready), 0);
+  ASSERT_EQ(pipe(end), 0);
+  pid_t pid = fork();
+  if (pid == 0) {
+    StateDirectory held(parent / "state");
+    if (fork() == 0) {  // has the lock, as a child between fork and exec
+      char byte;
+      close(end[1]);
+      if (write(ready[1], "x", 1) != 1 || read(end[0], &byte, 1) != 1) _exit(1);
+      usleep(100'000);
+      _exit(0);
+    }
+    for (;;) pause();
+  }
+  char byte;
+  ASSERT_EQ(read(ready[0], &byte, 1), 1);
+  kill(pid, SIGKILL);
+  waitpid(pid, nullptr, 0);
+  ASSERT_EQ(write(end[1], "x", 1), 1);
+  StateDirectory directory(parent / "state");
+  for (int descriptor : {ready[0], ready[1], end[0], end[1]}) close(descriptor);
+}
+
 TEST(StateDirectory, OneThatOthersMayWriteIsRefused) {
   TemporaryDirectory parent;
   std::filesystem::create_directory(parent / "state");
