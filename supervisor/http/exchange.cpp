@@ -8,6 +8,8 @@ void Head::clear() {
   authorization.clear();
   idempotency_key.clear();
   accept.clear();
+  accept_encoding.clear();
+  if_none_match.clear();
   last_event_id.clear();
   traceparent.clear();
   forwarded_expect.clear();

@@ -23,6 +23,8 @@ struct Head {
   std::string authorization;
   std::string idempotency_key;
   std::string accept;
+  std::string accept_encoding;
+  std::string if_none_match;
   std::string last_event_id;
   std::string traceparent;       ///< whatever it holds
   std::string forwarded_expect;  ///< Expect, when it is not 100-continue

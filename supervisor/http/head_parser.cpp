@@ -49,6 +49,8 @@ void HeadParser::on_field_impl(field name, text name_text, text value, error_cod
       break;
     case field::authorization: keep(head_.authorization); break;
     case field::accept: keep(head_.accept); break;
+    case field::accept_encoding: keep(head_.accept_encoding); break;
+    case field::if_none_match: keep(head_.if_none_match); break;
     case field::transfer_encoding: head_.strange_encoding |= !beast::iequals(value, "chunked"); break;
     case field::expect:
       if (beast::iequals(value, "100-continue")) {

@@ -59,7 +59,7 @@ void Outbox::body(const Reply& reply) {
 
 void Outbox::reply(const Reply& reply, std::string_view date, bool http11, bool keep_alive, bool with_body) {
   status_line(reply, date);
-  if (reply.status() != 204) {
+  if (reply.status() != 204 && reply.status() != 304) {
     text("\r\nContent-Type: ");
     text(reply.type());
     text("\r\nContent-Length: ");

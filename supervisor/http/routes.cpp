@@ -18,8 +18,8 @@ std::string_view next_segment(std::string_view& path) {
 }
 
 const Route* find(std::string_view name) {
-  for (auto routes :
-       {job_routes(), result_routes(), control_routes(), observe_routes(), own_routes(), openai_routes()}) {
+  for (auto routes : {job_routes(), result_routes(), control_routes(), observe_routes(), own_routes(), openai_routes(),
+                      page_routes()}) {
     for (const Route& route : routes) {
       if (route.name == name) return &route;
     }
@@ -93,10 +93,12 @@ Match match(std::string_view target) {
     path = path.substr(0, query);
   }
   path = path_of(path);
+  if (path.empty()) return match;
   std::string_view name = next_segment(path);
   if (name == "v2") {
     if (!is_id(next_segment(path))) return match;
     name = next_segment(path);
+    if (name.empty()) return match;  // the page is at / alone
   }
   match.name = name;
   const Route* route = find(name);

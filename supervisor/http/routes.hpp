@@ -84,6 +84,7 @@ std::span<const Route> result_routes();   // routes_results.cpp: status, status-
 std::span<const Route> control_routes();  // routes_control.cpp: cancel, retry, purge-queue, requests, health
 std::span<const Route> observe_routes();  // routes_observe.cpp: metrics, healthz, openapi.json
 std::span<const Route> own_routes();      // routes_own.cpp: bulkhead/*
+std::span<const Route> page_routes();     // routes_page.cpp: /, page/*
 std::span<const Route> openai_routes();   // routes_openai.cpp: openai/v1/*
 
 }  // namespace bulkhead::http

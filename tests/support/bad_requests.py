@@ -95,7 +95,7 @@ def json_cases():
 
 # ---- paths, ids, methods, sizes --------------------------------------------------------------------------------------
 
-PATHS = ["/", "/nowhere", "/Run", "/run/x", "/health/x", "/v2", "/v2/", "/v2/run", "/v2/a", "/v2/a/b/run", "/v3/a/run", "/../health",
+PATHS = ["/nowhere", "/Run", "/run/x", "/health/x", "/v2", "/v2/", "/v2/run", "/v2/a", "/v2/a/b/run", "/v3/a/run", "/../health",
          "/./health", "/x/../health", "/v2/../health", "/v2/%2e%2e/health", "/%68ealth", "/health%00", "/health%2f", "/health;x", "/health.",
          "/health\\", "\\health", "health", "?", "*", "x://y/health", "http:///health", "http:/health", "http://x", "ftp://x/health",
          "/..%2f..%2fetc/passwd", "/etc/passwd", "/cgi-bin/../../../bin/sh", "/.git/config", "/\u00fcber", "/openai", "/openai/",
@@ -116,7 +116,7 @@ def path_cases():
     for method in METHODS:
         for path in ("/run", "/health", "/status/a"):
             yield Case(f"{method[:8]} {path}", get(path, method=method), (400, 405), "", False)
-    for method, path in (("GET", "/run"), ("GET", "/runsync"), ("GET", "/cancel/a"), ("POST", "/health"), ("GET", "/purge-queue"), ("HEAD", "/run")):
+    for method, path in (("GET", "/run"), ("GET", "/runsync"), ("GET", "/cancel/a"), ("POST", "/health"), ("GET", "/purge-queue"), ("HEAD", "/run"), ("POST", "/"), ("POST", "/page/app.js")):
         yield Case(f"{method} {path}", get(path, method=method), (405,), "takes", False)
     for query in ("wait=", "wait=x", "wait=1s", "wait=1.5", "wait=99999999999999999999", "wait=0x10", "wait=+5", "wait=%31"):
         yield Case(f"status-sync?{query}", get(f"/status-sync/a?{query}"), (400,), "wait", False)
