@@ -87,6 +87,7 @@ observe::Snapshot Overview::snapshot() const {
   seen.version = config::version();
   seen.phase = parts_.phase();
   seen.readiness = readiness();
+  seen.accepts = seen.phase == "serving" && parts_.journal.health().writable && parts_.dispatcher.accepts();
   seen.jobs = counts_.totals();
   const auto counts = parts_.dispatcher.counts();
   seen.queue = {.jobs = counts.queued, .running = counts.running};
@@ -143,6 +144,7 @@ void Overview::add_children(observe::Snapshot& seen) const {
     auto usage = view.state == pool::WorkerState::Dead ? std::nullopt : observe::usage_of(view.pid);
     if (!usage) continue;
     child.resident_bytes = usage->resident_bytes;
+    child.cpu_seconds = usage->cpu_seconds;
     seen.slots[slot].resident_bytes += usage->resident_bytes;
     seen.slots[slot].cpu_seconds += usage->cpu_seconds;
     seen.slots[slot].gpu_bytes += child.gpu_bytes.value_or(0);

@@ -18,8 +18,8 @@ std::string_view next_segment(std::string_view& path) {
 }
 
 const Route* find(std::string_view name) {
-  for (auto routes : {job_routes(), result_routes(), control_routes(), observe_routes(), own_routes(), openai_routes(),
-                      page_routes()}) {
+  for (auto routes :
+       {job_routes(), result_routes(), control_routes(), observe_routes(), openai_routes(), page_routes()}) {
     for (const Route& route : routes) {
       if (route.name == name) return &route;
     }
@@ -35,6 +35,34 @@ bool is_id(std::string_view id) {
     if (!good) return false;
   }
   return true;
+}
+
+constexpr std::string_view kOwnName = "bulkhead";
+
+/// Whether a path is made like a route's; then `id` is what stands in the place of {id}.
+bool fits(std::string_view pattern, std::string_view path, std::string_view& id) {
+  for (;;) {
+    const std::string_view wanted = next_segment(pattern), got = next_segment(path);
+    if (wanted != "{id}") {
+      if (wanted != got) return false;
+      if (wanted.empty()) return true;
+    } else {
+      if (!is_id(got)) return false;
+      id = got;
+    }
+  }
+}
+
+void find_own(Match& match, std::string_view path) {
+  for (auto routes : {own_routes(), seen_routes()}) {
+    for (const Route& route : routes) {
+      std::string_view id;
+      if (!fits(route.path, path, id)) continue;
+      match.route = &route;
+      match.id = id;
+      return;
+    }
+  }
 }
 
 /// Whether a segment is "." or "..", its dots plain or as %2e: it would lead elsewhere than it says.
@@ -85,6 +113,12 @@ std::string Route::allowed() const {
   return text + "OPTIONS";
 }
 
+std::string Route::shown() const {
+  std::string text = "/" + std::string(name);
+  if (!path.empty()) (text += '/') += path;
+  return text;
+}
+
 Match match(std::string_view target) {
   Match match;
   std::string_view path = target.substr(0, target.find('#'));
@@ -101,6 +135,10 @@ Match match(std::string_view target) {
     if (name.empty()) return match;  // the page is at / alone
   }
   match.name = name;
+  if (name == kOwnName) {
+    find_own(match, path);
+    return match;
+  }
   const Route* route = find(name);
   if (route == nullptr) return match;
   if (route->has_rest) {
@@ -157,6 +195,7 @@ std::optional<std::int64_t> whole_number(std::string_view text) {
 Problem unknown_path(std::string_view name) {
   std::string message = "there is nothing at this path; try /run, /runsync, /status/{id} or /health";
   if (name == "batch") message = "batches of jobs (/batch) are not offered here; send each job by /run";
+  if (name == kOwnName) message = "there is nothing at this path; /openapi.json has all that begin with /bulkhead";
   return {.status = 404, .code = "unknown_path", .message = std::move(message)};
 }
 

@@ -37,6 +37,7 @@ enum class BodyLimit : std::uint8_t { Small, Run, Runsync };
 
 struct Route {
   std::string_view name;  ///< the path's first part
+  std::string_view path;  ///< and what follows, part for part, with {id} where a job's id stands: "dead/{id}/retry"
   bool has_id = false;    ///< a job's id is the second
   bool has_rest = false;  ///< anything may follow; it is the id
   bool get = false;
@@ -50,6 +51,8 @@ struct Route {
   bool allows(Method method) const;
   /// "GET, POST, OPTIONS": the Allow field.
   std::string allowed() const;
+  /// "/bulkhead/dead/{id}/retry": for people.
+  std::string shown() const;
 };
 
 struct Match {
@@ -83,7 +86,8 @@ std::span<const Route> job_routes();      // routes_jobs.cpp: run, runsync
 std::span<const Route> result_routes();   // routes_results.cpp: status, status-sync, stream
 std::span<const Route> control_routes();  // routes_control.cpp: cancel, retry, purge-queue, requests, health
 std::span<const Route> observe_routes();  // routes_observe.cpp: metrics, healthz, openapi.json
-std::span<const Route> own_routes();      // routes_own.cpp: bulkhead/*
+std::span<const Route> own_routes();      // routes_own.cpp: bulkhead/dead, bulkhead/quarantine
+std::span<const Route> seen_routes();     // routes_seen.cpp: bulkhead/snapshot, bulkhead/history
 std::span<const Route> page_routes();     // routes_page.cpp: /, page/*
 std::span<const Route> openai_routes();   // routes_openai.cpp: openai/v1/*
 

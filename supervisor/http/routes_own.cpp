@@ -1,4 +1,5 @@
-// /bulkhead/…: what RunPod's API has no word for. Its name is ours, so that nothing RunPod adds can clash with it.
+// /bulkhead/dead and /bulkhead/quarantine. RunPod's API has no word for them; the name before them is ours, so that nothing
+// RunPod adds can clash with it.
 
 #include <array>
 #include <utility>
@@ -50,7 +51,8 @@ void list(Api& api, Exchange& exchange) {
   });
 }
 
-void show(Api& api, Exchange& exchange, std::string_view id) {
+void show(Api& api, Exchange& exchange) {
+  const std::string_view id = exchange.id();
   api.endpoint.dead_letter(id, [self = exchange.shared_from_this(), id = std::string(id)](const DeadLetter* letter) {
     if (!self->open()) return;
     if (letter == nullptr) return self->send(unknown_letter(id));
@@ -71,7 +73,8 @@ void show(Api& api, Exchange& exchange, std::string_view id) {
   });
 }
 
-void retry(Api& api, Exchange& exchange, std::string_view id) {
+void retry(Api& api, Exchange& exchange) {
+  const std::string_view id = exchange.id();
   api.endpoint.retry_dead(id,
                           [self = exchange.shared_from_this(), id = std::string(id)](std::optional<Accepted> accepted) {
                             if (!self->open()) return;
@@ -82,7 +85,8 @@ void retry(Api& api, Exchange& exchange, std::string_view id) {
                           });
 }
 
-void drop(Api& api, Exchange& exchange, std::string_view id) {
+void drop(Api& api, Exchange& exchange) {
+  const std::string_view id = exchange.id();
   api.endpoint.drop_dead(id, [self = exchange.shared_from_this(), id = std::string(id)](bool dropped) {
     if (!self->open()) return;
     if (!dropped) return self->send(unknown_letter(id));
@@ -97,33 +101,12 @@ void clear(Api& api, Exchange& exchange) {
   exchange.send();
 }
 
-/// /dead, /dead/{id}, /dead/{id}/retry, /dead/{id}/drop, /quarantine/clear; what changes something wants a POST.
-void own(Api& api, Exchange& exchange) {
-  std::array<std::string_view, 4> parts;
-  std::size_t count = 0;
-  for (std::string_view path = exchange.id(); !path.empty();) {
-    path.remove_prefix(1);  // the slash
-    std::string_view part = path.substr(0, path.find('/'));
-    path.remove_prefix(part.size());
-    if (part.empty()) continue;
-    if (count == parts.size()) return exchange.send(unknown_path("bulkhead"));
-    parts[count++] = part;
-  }
-  const bool post = exchange.head().method == Method::Post;
-  if (parts[0] == "quarantine" && parts[1] == "clear" && count == 2 && post) return clear(api, exchange);
-  if (parts[0] == "dead" && count == 1 && !post) return list(api, exchange);
-  if (parts[0] == "dead" && count == 2 && !post) return show(api, exchange, parts[1]);
-  if (parts[0] == "dead" && count == 3 && parts[2] == "retry" && post) return retry(api, exchange, parts[1]);
-  if (parts[0] == "dead" && count == 3 && parts[2] == "drop" && post) return drop(api, exchange, parts[1]);
-  Problem problem = unknown_path("bulkhead");
-  problem.message =
-      "there is nothing at this path; try GET /bulkhead/dead, GET /bulkhead/dead/{id}, POST /bulkhead/dead/{id}/retry, "
-      "POST /bulkhead/dead/{id}/drop or POST /bulkhead/quarantine/clear";
-  exchange.send(problem);
-}
-
 constexpr std::array kRoutes{
-    Route{.name = "bulkhead", .has_rest = true, .get = true, .post = true, .head = true, .handle = own},
+    Route{.name = "bulkhead", .path = "dead", .get = true, .head = true, .handle = list},
+    Route{.name = "bulkhead", .path = "dead/{id}", .get = true, .head = true, .handle = show},
+    Route{.name = "bulkhead", .path = "dead/{id}/retry", .post = true, .handle = retry},
+    Route{.name = "bulkhead", .path = "dead/{id}/drop", .post = true, .handle = drop},
+    Route{.name = "bulkhead", .path = "quarantine/clear", .post = true, .handle = clear},
 };
 
 }  // namespace

@@ -185,9 +185,8 @@ std::optional<Problem> Session::judge_head() {
     return unknown_path(match.name);
   }
   if (!route_->allows(head_.method)) {
-    return Problem{.status = 405,
-                   .code = "method_not_allowed",
-                   .message = std::string("/").append(route_->name).append(" takes ") + route_->allowed()};
+    return Problem{
+        .status = 405, .code = "method_not_allowed", .message = route_->shown() + " takes " + route_->allowed()};
   }
   if (auto wait = server_.rates_.admit(route_->name, server_.api_.clock.now().mono)) {
     return Problem{

@@ -77,6 +77,7 @@ struct Child {
   int window = 0;
   int jobs_done = 0;
   std::uint64_t resident_bytes = 0;
+  double cpu_seconds = 0;                  ///< its own, with the processes it waited for
   std::optional<std::uint64_t> gpu_bytes;  ///< none: no device, or not known
   std::vector<ChildJob> jobs;              ///< in the order they were handed out
 };
@@ -127,6 +128,7 @@ struct Snapshot {
   std::string_view version;
   std::string_view phase;  ///< "serving", "draining", …
   Readiness readiness;
+  bool accepts = false;  ///< a job that came now would be taken in
 
   JobTotals jobs;
   Queue queue;
