@@ -22,6 +22,7 @@
 #include "supervisor/observe/job_counts.hpp"
 #include "supervisor/observe/onlooker.hpp"
 #include "supervisor/pool/pool.hpp"
+#include "supervisor/source/embedded_queue.hpp"
 #include "supervisor/source/runpod.hpp"
 
 namespace bulkhead {
@@ -32,8 +33,9 @@ class Overview final : public observe::Onlooker {
   struct Parts {
     const Clock& clock;
     Dispatcher& dispatcher;
-    const journal::Store& journal;
+    journal::Store& journal;
     const std::unique_ptr<pool::Pool>& pool;
+    const std::unique_ptr<EmbeddedQueue>& queue;
     const std::unique_ptr<RunPod>& platform;
     std::function<std::string_view()> phase;
     std::function<std::size_t()> connections;
@@ -54,11 +56,18 @@ class Overview final : public observe::Onlooker {
   const observe::History& history() const override { return counts_.history(); }
   observe::Readiness readiness() const override;
   bool alive() const override;
+  void jobs(JobsQuery query, std::function<void(observe::JobsFound)> found) override;
+  void job(std::string_view id, std::size_t most, std::function<void(std::optional<JobRecord>)> found) override;
 
  private:
   using Time = std::chrono::steady_clock::time_point;
 
+  struct Listing;
+
   void turn();
+  void list_on(const std::shared_ptr<Listing>& listing);
+  void bring_up_to_date(ListedJob& job) const;
+  std::optional<std::int64_t> total(const Listing& listing) const;
   void add_children(observe::Snapshot& seen) const;
   std::vector<observe::PlatformCalls> platform_calls() const;
 

@@ -143,6 +143,7 @@ struct Supervisor::Parts {
                       .dispatcher = dispatcher_,
                       .journal = *journal_,
                       .pool = pool_,
+                      .queue = queue_,
                       .platform = platform_,
                       .phase = [this] { return phase(); },
                       .connections = [this] { return server_ ? server_->connections() : 0; },

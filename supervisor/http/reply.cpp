@@ -1,6 +1,7 @@
 #include "supervisor/http/reply.hpp"
 
 #include "supervisor/job/job_json.hpp"
+#include "supervisor/json/json_scan.hpp"
 
 namespace bulkhead::http {
 
@@ -56,6 +57,12 @@ void write_health(Reply& reply, const HealthView& health) {
   reply.raw(",\"unhealthy\":").number(workers.unhealthy).raw("}}");
 }
 
+Payload object_of(const Payload& json) {
+  const std::string_view text = json.bytes();
+  if (!text.starts_with("\"{") || !text.ends_with("}\"")) return json;
+  return Payload::of(unescape(text.substr(1, text.size() - 2)));
+}
+
 void write_problem(Reply& reply, const Problem& problem) {
   reply.reset(problem.status);
   reply.raw("{\"error\":{\"code\":").string(problem.code).raw(",\"message\":").string(problem.message);
@@ -72,6 +79,7 @@ std::string_view reason_phrase(int status) {
     case 304: return "Not Modified";
     case 400: return "Bad Request";
     case 401: return "Unauthorized";
+    case 403: return "Forbidden";
     case 404: return "Not Found";
     case 405: return "Method Not Allowed";
     case 408: return "Request Timeout";

@@ -57,6 +57,9 @@ void write_stream(Reply& reply, const JobView& view, const std::vector<Payload>&
 
 void write_health(Reply& reply, const HealthView& health);
 
+/// What a JSON string of an object stands for; any other value as it is.
+Payload object_of(const Payload& json);
+
 /// Sets the status too.
 void write_problem(Reply& reply, const Problem& problem);
 

@@ -54,7 +54,7 @@ bool fits(std::string_view pattern, std::string_view path, std::string_view& id)
 }
 
 void find_own(Match& match, std::string_view path) {
-  for (auto routes : {own_routes(), seen_routes()}) {
+  for (auto routes : {own_routes(), seen_routes(), listing_routes()}) {
     for (const Route& route : routes) {
       std::string_view id;
       if (!fits(route.path, path, id)) continue;
@@ -183,6 +183,34 @@ std::optional<std::string_view> parameter(std::string_view query, std::string_vi
     return equals == std::string_view::npos ? std::string_view() : pair.substr(equals + 1);
   }
   return {};
+}
+
+std::string decoded_parameter(std::string_view query, std::string_view name) {
+  std::string text;
+  const std::string_view raw = parameter(query, name).value_or("");
+  for (std::size_t i = 0; i < raw.size(); ++i) {
+    unsigned value = 0;
+    const char* digits = raw.data() + i + 1;
+    const bool escape =
+        raw[i] == '%' && i + 2 < raw.size() && std::from_chars(digits, digits + 2, value, 16).ptr == digits + 2;
+    text += escape ? static_cast<char>(value) : raw[i] == '+' ? ' ' : raw[i];
+    if (escape) i += 2;
+  }
+  return text;
+}
+
+bool may_tell(const Api& api, Exchange& exchange) {
+  if (api.onlooker == nullptr) {
+    exchange.send(unknown_path(kOwnName));
+    return false;
+  }
+  if (api.tells_all) return true;
+  exchange.send(Problem{.status = 403,
+                        .code = "keys_needed",
+                        .message =
+                            "what is in jobs is not shown to everybody who reaches this address: set API keys, or "
+                            "ask on an address of this machine's own"});
+  return false;
 }
 
 std::optional<std::int64_t> whole_number(std::string_view text) {

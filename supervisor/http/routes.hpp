@@ -30,7 +30,10 @@ struct Api {
   Ids ids;
   Limits limits;
   Policy default_policy;
-  const observe::Onlooker* onlooker = nullptr;  ///< none: nothing is shown
+  observe::Onlooker* onlooker = nullptr;  ///< none: nothing is shown
+  /// Jobs with what is in them, and lines of the log, are shown. Not to everybody: where others than this machine may look
+  /// without keys it is false.
+  bool tells_all = true;
 };
 
 enum class BodyLimit : std::uint8_t { Small, Run, Runsync };
@@ -72,8 +75,14 @@ Problem body_too_large(const Route& route, const Limits& limits, std::uint64_t g
 /// The value of a parameter in a query, not decoded; none when it is not there.
 std::optional<std::string_view> parameter(std::string_view query, std::string_view name);
 
+/// The same with its escapes undone; empty when it is not there.
+std::string decoded_parameter(std::string_view query, std::string_view name);
+
 /// The whole number in a text, none when it is anything else.
 std::optional<std::int64_t> whole_number(std::string_view text);
+
+/// Whether `exchange` may be told what is in jobs; false after its refusal was sent.
+bool may_tell(const Api& api, Exchange& exchange);
 
 /// 404, for a path that begins with `name` and is none.
 Problem unknown_path(std::string_view name);
@@ -88,6 +97,7 @@ std::span<const Route> control_routes();  // routes_control.cpp: cancel, retry, 
 std::span<const Route> observe_routes();  // routes_observe.cpp: metrics, healthz, openapi.json
 std::span<const Route> own_routes();      // routes_own.cpp: bulkhead/dead, bulkhead/quarantine
 std::span<const Route> seen_routes();     // routes_seen.cpp: bulkhead/snapshot, bulkhead/history
+std::span<const Route> listing_routes();  // routes_listing.cpp: bulkhead/jobs
 std::span<const Route> page_routes();     // routes_page.cpp: /, page/*
 std::span<const Route> openai_routes();   // routes_openai.cpp: openai/v1/*
 

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "supervisor/http/waiting.hpp"
-#include "supervisor/json/json_scan.hpp"
 
 namespace bulkhead::http {
 namespace {
@@ -16,13 +15,6 @@ Problem unknown_letter(std::string_view id) {
   return {.status = 404,
           .code = "unknown_job",
           .message = "there is no dead letter of job " + std::string(id) + " (any more); /bulkhead/dead lists them"};
-}
-
-/// What a JSON string of an object stands for; any other value as it is.
-Payload object_of(const Payload& json) {
-  std::string_view text = json.bytes();
-  if (!text.starts_with("\"{") || !text.ends_with("}\"")) return json;
-  return Payload::of(unescape(text.substr(1, text.size() - 2)));
 }
 
 void write_letter_members(Reply& reply, const DeadLetter& letter) {

@@ -207,6 +207,7 @@ std::vector<std::string> Server::listen() {
     listeners_.push_back(std::move(listener));
     accept(*listeners_.back());
   }
+  api_.tells_all = !keys_.open() || !is_reached_by_others();
   return in_use;
 }
 
@@ -217,17 +218,18 @@ void Server::permit(const std::string& address, const Protocol::endpoint& endpoi
   }
 }
 
+bool Server::is_reached_by_others() const {
+  return std::any_of(listeners_.begin(), listeners_.end(),
+                     [](const auto& listener) { return !is_local(listener->acceptor.local_endpoint()); });
+}
+
 void Server::reconfigure(Options options) {
-  if (options.keys.open() && !watching_only_) {
-    for (const auto& listener : listeners_) {
-      const Endpoint endpoint = listener->acceptor.local_endpoint();
-      if (!is_local(endpoint))
-        throw std::system_error(EPERM, std::generic_category(), "the endpoint is open to others and needs API keys");
-    }
-  }
+  if (options.keys.open() && !watching_only_ && is_reached_by_others())
+    throw std::system_error(EPERM, std::generic_category(), "the endpoint is open to others and needs API keys");
   api_.limits = options.limits;
   api_.default_policy = options.default_policy;
   keys_ = std::move(options.keys);
+  api_.tells_all = !keys_.open() || !is_reached_by_others();
   rates_.replace(options.rate_limits);
   sweep_period_ = sweep_period(options);
 }

@@ -29,10 +29,10 @@ struct Options {
   std::vector<int>
       inherited;  ///< sockets somebody listens on for us: taken for the address of `listen` they are bound to
   Limits limits;
-  Policy default_policy;                        ///< of a job that says nothing, max_attempts included
-  Keys keys;                                    ///< none: only addresses that are this machine's own are listened on
-  std::vector<RateLimit> rate_limits;           ///< by route
-  const observe::Onlooker* onlooker = nullptr;  ///< outlives the server; none: there are no metrics
+  Policy default_policy;                  ///< of a job that says nothing, max_attempts included
+  Keys keys;                              ///< none: only addresses that are this machine's own are listened on
+  std::vector<RateLimit> rate_limits;     ///< by route
+  observe::Onlooker* onlooker = nullptr;  ///< outlives the server; none: there are no metrics
   /// Offers nothing but what there is to look at: no job comes in here, so that others than this machine may, without keys.
   bool watching_only = false;
 };
@@ -85,6 +85,7 @@ class Server {
   std::unique_ptr<Listener> bind(const std::string& address);
   std::unique_ptr<Listener> inherit(const std::string& address);
   void permit(const std::string& address, const Protocol::endpoint& endpoint) const;
+  bool is_reached_by_others() const;
   void accept(Listener& listener);
   void close_listeners();
   void resume_accepting();

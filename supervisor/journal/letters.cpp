@@ -11,14 +11,11 @@ namespace {
 
 /// Crash records kept of one job: of its first attempt and of its last ones.
 constexpr std::int64_t kCrashesKept = 8;
-constexpr std::int64_t kMostAttempts = 1 << 16;
 std::int64_t crash_slot(JobKey key, std::int64_t attempt) {
   return key * kMostAttempts + std::min(attempt, kMostAttempts - 1);
 }
 
 constexpr std::int64_t kSync = 1, kLowPriority = 2;  // as in jobs.flags
-
-Payload payload(std::string_view bytes) { return bytes.empty() ? Payload() : Payload::of(std::string(bytes)); }
 
 const std::string kColumns =
     "d.key, d.id, d.submitted_ms, d.execution_timeout_ms, d.ttl_ms, d.flags, d.max_attempts, d.webhook, d.retry_on, "
@@ -58,6 +55,8 @@ DeadLetter read(const Statement& row) {
 }
 
 }  // namespace
+
+Payload payload(std::string_view bytes) { return bytes.empty() ? Payload() : Payload::of(std::string(bytes)); }
 
 Letters::Letters(Connection& c, LetterLimits limits)
     : limits_(limits),

@@ -21,6 +21,12 @@ struct LetterLimits {
   std::int64_t input_bytes = std::int64_t{1} << 30;  ///< of all of them together
 };
 
+/// The crash of a job's attempt has slot key * kMostAttempts + attempt.
+inline constexpr std::int64_t kMostAttempts = 1 << 16;
+
+/// What a column holds; NULL is none.
+Payload payload(std::string_view bytes);
+
 /// The writing half. Belongs to the writer's connection.
 class Letters {
  public:

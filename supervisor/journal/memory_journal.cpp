@@ -55,6 +55,10 @@ void MemoryJournal::accept(const Job& job, Written written) {
   }
   auto [place, fresh] = live_.try_emplace(job.id);
   if (!fresh) return written(Fault::Duplicate);
+  place->second.born = ++born_;
+  place->second.listed.submitted_ms = job.submitted_ms;
+  place->second.input = job.input;
+  by_age_.emplace_hint(by_age_.end(), born_, &*place);
   if (!job.idempotency_key.empty()) {
     place->second.idempotency_key = job.idempotency_key;
     ids_[job.idempotency_key] = job.id;
@@ -62,11 +66,15 @@ void MemoryJournal::accept(const Job& job, Written written) {
   written({});
 }
 
-void MemoryJournal::start(const Job& job, RunNumber run, int, std::string_view, std::int64_t, Written written) {
+void MemoryJournal::start(const Job& job, RunNumber run, int attempt, std::string_view worker_id,
+                          std::int64_t started_ms, Written written) {
   Record* record = live(job);
   if (record == nullptr) return written(Fault::UnknownJob);
   if (record->remembered) return written(Fault::Stale);
   record->run = run;
+  record->listed.attempts = attempt;
+  record->listed.worker_id = worker_id;
+  record->listed.started_ms = started_ms;
   for (const auto& [number, chunk] : record->chunks) {
     record->bytes -= chunk.size();
     bytes_ -= chunk.size();
@@ -75,14 +83,19 @@ void MemoryJournal::start(const Job& job, RunNumber run, int, std::string_view, 
   written({});
 }
 
-void MemoryJournal::requeue(const Job& job, RunNumber run, bool) {
+void MemoryJournal::requeue(const Job& job, RunNumber run, bool counted) {
   Record* record = live(job);
-  if (record != nullptr && record->run == run) record->run = 0;
+  if (record == nullptr || record->run != run) return;
+  record->run = 0;
+  record->listed.worker_id.clear();
+  record->listed.started_ms = 0;
+  if (!counted) --record->listed.attempts;
 }
 
-void MemoryJournal::history(const Job& job, const Payload&, int, Payload crash, Written written) {
+void MemoryJournal::history(const Job& job, const Payload& attempts, int, Payload crash, Written written) {
   Record* record = live(job);
   if (record == nullptr) return written(Fault::UnknownJob);
+  record->history = attempts;
   constexpr std::size_t kCrashesKept = 8;
   if (!crash.empty()) record->crashes.push_back(std::move(crash));
   if (record->crashes.size() > kCrashesKept) record->crashes.erase(record->crashes.begin() + 1);
@@ -132,6 +145,7 @@ void MemoryJournal::finish(const Job& job, const Outcome& outcome, Written writt
   if (record == nullptr) return written(Fault::UnknownJob);
   if (record->remembered) return written({});
   record->run = 0;
+  record->input = record->history = {};
   if (outcome.dead) {
     drop_dead(job.id);
     dead_.push_back({job, outcome, std::exchange(record->crashes, {})});
@@ -243,9 +257,65 @@ void MemoryJournal::expire(std::string_view id, std::int64_t at_ms) {
   trim();
 }
 
+bool MemoryJournal::is_known(const Record& record) const {
+  return !record.remembered || record.expires_ms > options_.wall_ms();
+}
+
+ListedJob MemoryJournal::listed(const std::string& id, const Record& record) const {
+  ListedJob job = record.listed;
+  job.id = id;
+  job.status = record.run == 0 ? Status::InQueue : Status::InProgress;
+  if (!record.remembered) return job;
+  const Outcome& outcome = record.remembered->outcome;
+  job.status = outcome.status;
+  job.started_ms = outcome.started_ms;
+  job.finished_ms = outcome.finished_ms;
+  job.execution_ms = outcome.execution_ms;
+  job.worker_id = outcome.worker_id;
+  job.attempts = outcome.attempts;
+  job.error_type = outcome.error_type;
+  return job;
+}
+
+void MemoryJournal::jobs(JobsQuery query, std::function<void(JobsPage)> found) {
+  constexpr int kAtOnce = 2'000;  // about half a millisecond of the loop's time
+  JobsPage page;
+  auto place = query.before != 0 ? by_age_.lower_bound(query.before) : by_age_.end();
+  for (int looked_at = 0; place != by_age_.begin(); ++looked_at) {
+    if (looked_at == kAtOnce || page.jobs.size() == query.limit) {
+      page.before = place->first;
+      break;
+    }
+    const auto& [id, record] = *(--place)->second;
+    if (!is_known(record)) continue;
+    if (ListedJob job = listed(id, record); query.takes(job)) page.jobs.push_back(std::move(job));
+  }
+  found(std::move(page));
+}
+
+void MemoryJournal::record(std::string_view id, std::size_t most, std::function<void(std::optional<JobRecord>)> found) {
+  const Record* known = find(id);
+  if (known == nullptr || !is_known(*known)) return found(std::nullopt);
+  JobRecord record;
+  record.listed = listed(std::string(id), *known);
+  record.input = known->remembered ? known->remembered->job.input : known->input;
+  record.input_size = static_cast<std::int64_t>(record.input.size());
+  if (record.input.size() > most) record.input = {};
+  record.history = known->history;
+  if (known->remembered) {
+    record.output = known->remembered->outcome.output;
+    record.error = known->remembered->outcome.error;
+    record.history = known->remembered->outcome.history;
+  }
+  if (!known->crashes.empty()) record.crash = known->crashes.back();
+  if (!known->chunks.empty()) record.chunks = known->chunks.rbegin()->first;
+  found(std::move(record));
+}
+
 void MemoryJournal::release(const Record& record) {
   if (!record.idempotency_key.empty()) ids_.erase(record.idempotency_key);
   bytes_ -= record.bytes;
+  by_age_.erase(record.born);
 }
 
 void MemoryJournal::erase_settled(Records::iterator place) {

@@ -54,11 +54,16 @@ class MemoryJournal final : public Store {
   void polled(std::string_view id, std::uint32_t number) override;
   void lookup_key(std::string_view key, std::function<void(std::optional<std::string>)> found) override;
   void expire(std::string_view id, std::int64_t at_ms) override;
+  void jobs(JobsQuery query, std::function<void(JobsPage)> found) override;
+  void record(std::string_view id, std::size_t most, std::function<void(std::optional<JobRecord>)> found) override;
   Health health() const override { return {}; }
 
  private:
   struct Record {
     RunNumber run = 0;
+    std::int64_t born = 0;  ///< counts up
+    ListedJob listed;       ///< while it lives; its id stays empty
+    Payload input, history;
     std::string idempotency_key;
     std::optional<Remembered> remembered;  ///< once finished
     std::int64_t expires_ms = 0;
@@ -78,6 +83,8 @@ class MemoryJournal final : public Store {
   /// Lets go of what a record that is about to be erased takes elsewhere.
   void release(const Record& record);
   void erase_settled(Records::iterator place);
+  bool is_known(const Record& record) const;
+  ListedJob listed(const std::string& id, const Record& record) const;
   /// Puts a settled job into the order of expiry, or takes it out.
   void list(const std::string& id, const Record& record);
   void unlist(const std::string& id, const Record& record);
@@ -89,6 +96,8 @@ class MemoryJournal final : public Store {
   RunNumber next_run_;
   Records live_;     ///< accepted and not settled: few, so that the writes of a job's life find it in the CPU's cache
   Records settled_;  ///< remembered
+  std::map<std::int64_t, const Records::value_type*> by_age_;  ///< all of them: their place in memory never changes
+  std::int64_t born_ = 0;
   std::map<std::string, std::string, std::less<>> ids_;  ///< by idempotency key
   std::deque<DeadLetter> dead_;                          ///< oldest first
   std::size_t dead_bytes_ = 0;

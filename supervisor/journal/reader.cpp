@@ -69,6 +69,8 @@ void Reader::answer(Query& query) {
       case Query::Kind::DeadLetter:
         if (auto letter = queries_.letters.find(query.id)) query.letters.push_back(std::move(*letter));
         break;
+      case Query::Kind::Listing: query.page = queries_.listing.page(query.wanted, query.now_ms); break;
+      case Query::Kind::Record: query.record = queries_.listing.record(query.id, query.now_ms, query.max_bytes); break;
       case Query::Kind::IdempotencyKey: query.found_id = queries_.id_of(query.id, query.now_ms); break;
     }
   } catch (const std::system_error& error) {

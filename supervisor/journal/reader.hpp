@@ -21,7 +21,7 @@ class Reader {
  public:
   /// A question about one job. It comes back with its answer.
   struct Query {
-    enum class Kind : std::uint8_t { Job, Chunks, Unread, IdempotencyKey, DeadLetters, DeadLetter };
+    enum class Kind : std::uint8_t { Job, Chunks, Unread, IdempotencyKey, DeadLetters, DeadLetter, Listing, Record };
     Kind kind = Kind::Job;
     std::string id;           ///< or the idempotency key
     std::int64_t now_ms = 0;  ///< what has expired by then is not found
@@ -33,6 +33,9 @@ class Reader {
     std::vector<StoredChunk> chunks;
     std::optional<std::string> found_id;
     std::vector<bulkhead::DeadLetter> letters;
+    JobsQuery wanted;
+    JobsPage page;
+    std::optional<JobRecord> record;
     std::error_code error;
     std::string error_text;
   };

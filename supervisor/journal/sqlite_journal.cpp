@@ -444,6 +444,26 @@ void SqliteJournal::dead_letter(std::string_view id, std::function<void(std::opt
   reader_->ask(std::move(query));
 }
 
+void SqliteJournal::jobs(JobsQuery wanted, std::function<void(JobsPage)> callback) {
+  Reader::Query query;
+  query.kind = Reader::Query::Kind::Listing;
+  query.now_ms = options_.wall_ms();
+  query.wanted = std::move(wanted);
+  query.answered = [callback = std::move(callback)](Reader::Query& answered) { callback(std::move(answered.page)); };
+  reader_->ask(std::move(query));
+}
+
+void SqliteJournal::record(std::string_view id, std::size_t most,
+                           std::function<void(std::optional<JobRecord>)> callback) {
+  Reader::Query query;
+  query.kind = Reader::Query::Kind::Record;
+  query.id = id;
+  query.now_ms = options_.wall_ms();
+  query.max_bytes = most;
+  query.answered = [callback = std::move(callback)](Reader::Query& answered) { callback(std::move(answered.record)); };
+  reader_->ask(std::move(query));
+}
+
 std::vector<Recovered> SqliteJournal::recover() { return std::exchange(recovered_, {}); }
 
 // ---- completions ---------------------------------------------------------------------------------------------------

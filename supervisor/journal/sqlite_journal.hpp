@@ -61,6 +61,8 @@ class SqliteJournal final : public Store {
   void polled(std::string_view id, std::uint32_t number) override;
   void lookup_key(std::string_view key, std::function<void(std::optional<std::string>)> found) override;
   void expire(std::string_view id, std::int64_t at_ms) override;
+  void jobs(JobsQuery query, std::function<void(JobsPage)> found) override;
+  void record(std::string_view id, std::size_t most, std::function<void(std::optional<JobRecord>)> found) override;
   Health health() const override { return health_; }
   Figures figures() const override;
 

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "supervisor/job/histogram.hpp"
+#include "supervisor/job/listing.hpp"
 #include "supervisor/job/ports.hpp"
 
 namespace bulkhead::journal {
@@ -100,6 +101,11 @@ class Store : public Journal {
   virtual void lookup_key(std::string_view key, std::function<void(std::optional<std::string>)> found) = 0;
   /// Ends a finished job's retention at `at_ms` (wall time) if that is earlier than it would end.
   virtual void expire(std::string_view id, std::int64_t at_ms) = 0;
+  /// Live jobs and those that are remembered, by order of acceptance, as far as the file has them. Looks at so many for one
+  /// page that nobody waits long for it: an empty one is not the end where it has a `before`.
+  virtual void jobs(JobsQuery query, std::function<void(JobsPage)> found) = 0;
+  /// One of them with all that is kept of it; of an input of more than `most` bytes the size only.
+  virtual void record(std::string_view id, std::size_t most, std::function<void(std::optional<JobRecord>)> found) = 0;
   virtual Health health() const = 0;
   virtual Figures figures() const { return {}; }
 };

@@ -36,8 +36,6 @@ std::uint32_t read_polled(std::string_view text) {
   return number;
 }
 
-Payload payload(std::string_view bytes) { return bytes.empty() ? Payload() : Payload::of(std::string(bytes)); }
-
 /// From here on a payload is written into its row's place, not bound: SQLite would copy it once more to build the row.
 constexpr std::size_t kLarge = std::size_t{1} << 20;
 bool is_large(const Payload& payload) { return payload.size() >= kLarge; }
@@ -415,6 +413,7 @@ std::vector<OpenJob> read_open_jobs(Connection& connection) {
 
 Queries::Queries(Connection& c)
     : letters(c),
+      listing(c),
       find_(c, "SELECT " + kJobColumns + ", " + kOutcomeColumns + " FROM jobs j " + kPolicyTable + kOutcomeTables +
                    "WHERE j.id = ?1"),
       key_(c,

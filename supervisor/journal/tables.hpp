@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "supervisor/journal/letters.hpp"
+#include "supervisor/journal/listing.hpp"
 #include "supervisor/journal/operation.hpp"
 #include "supervisor/journal/sqlite.hpp"
 #include "supervisor/journal/store.hpp"
@@ -85,6 +86,7 @@ class Queries {
   std::uint32_t polled(std::string_view id);
 
   LetterQueries letters;
+  ListingQueries listing;
 
  private:
   Statement find_, key_, id_of_, chunks_, polled_;

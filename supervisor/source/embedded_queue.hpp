@@ -45,6 +45,9 @@ class EmbeddedQueue final : public Source, public Endpoint {
   /// A job that was here before the supervisor started.
   void recovered(const Recovered& known);
 
+  /// A job that is in memory, as clients see it now. Valid until the loop goes on.
+  std::optional<JobView> view(std::string_view id);
+
   /// Called when wake_at() may have become earlier.
   void set_alarm(std::function<void()> alarm) { alarm_ = std::move(alarm); }
   /// Waiters' deadlines and the ends of retention.
