@@ -37,6 +37,7 @@ class Overview final : public observe::Onlooker {
     const std::unique_ptr<pool::Pool>& pool;
     const std::unique_ptr<EmbeddedQueue>& queue;
     const std::unique_ptr<RunPod>& platform;
+    observe::Lines& lines;
     std::function<std::string_view()> phase;
     std::function<std::size_t()> connections;
     std::function<std::size_t()> webhooks;
@@ -58,6 +59,7 @@ class Overview final : public observe::Onlooker {
   bool alive() const override;
   void jobs(JobsQuery query, std::function<void(observe::JobsFound)> found) override;
   void job(std::string_view id, std::size_t most, std::function<void(std::optional<JobRecord>)> found) override;
+  observe::Lines& lines() override { return parts_.lines; }
 
  private:
   using Time = std::chrono::steady_clock::time_point;

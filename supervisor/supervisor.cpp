@@ -145,6 +145,7 @@ struct Supervisor::Parts {
                       .pool = pool_,
                       .queue = queue_,
                       .platform = platform_,
+                      .lines = log_.lines(),
                       .phase = [this] { return phase(); },
                       .connections = [this] { return server_ ? server_->connections() : 0; },
                       .webhooks = [this] { return webhooks_ ? webhooks_->waiting() : 0; },

@@ -40,6 +40,16 @@ struct Head {
   void clear();
 };
 
+/// An answer that comes in pieces.
+struct Pieces {
+  std::string_view type;        ///< Content-Type
+  std::string_view keep_alive;  ///< what its readers skip: sent where there is nothing else to send
+  bool endless = false;         ///< it ends with its client, or with the server
+};
+inline constexpr Pieces kEvents{"text/event-stream", ":\n\n"};
+inline constexpr Pieces kEndlessEvents{"text/event-stream", ":\n\n", true};
+inline constexpr Pieces kEndlessLines{"application/x-ndjson", "\n", true};
+
 class Exchange : public std::enable_shared_from_this<Exchange> {
  public:
   virtual ~Exchange() = default;
@@ -57,18 +67,19 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   virtual void send() = 0;
   void send(const Problem& problem);
 
-  /// An answer of server-sent events instead: begin_events() sends the header, with reply()'s status and headers;
-  /// send_events() what reply() holds since, and calls `taken` later, when the client has taken it and may have more;
-  /// end_events() ends the answer. Comments keep the connection alive in between. Before begin_events(), send_events()
-  /// sends nothing and calls back all the same.
-  virtual void begin_events() = 0;
+  /// An answer in pieces instead: begin_pieces() makes the header, with reply()'s status and headers; send_events() sends
+  /// what reply() holds since, and calls `taken` later, when the client has taken it and may have more; end_events() ends
+  /// the answer. What readers skip keeps the connection alive in between. Before begin_pieces(), send_events() sends
+  /// nothing and calls back all the same. One that is endless is ended by the server, when that ends: when_gone() tells.
+  virtual void begin_pieces(const Pieces& pieces) = 0;
+  void begin_events() { begin_pieces(kEvents); }
   virtual void send_events(std::function<void()> taken) = 0;
   virtual void end_events() = 0;
 
   /// Whether there is still somebody to answer.
   virtual bool open() const = 0;
 
-  /// Called once if the client goes away before its answer is complete.
+  /// Called once if the client goes away before its answer is complete, or an endless answer is ended.
   void when_gone(std::function<void()> gone) { gone_ = std::move(gone); }
 
   /// The endpoint's number for a wait on this client's behalf; it is stopped when the client goes away.

@@ -76,10 +76,13 @@ void Outbox::reply(const Reply& reply, std::string_view date, bool http11, bool 
   if (with_body) body(reply);
 }
 
-void Outbox::events_head(const Reply& reply, std::string_view date, bool chunked, bool keep_alive) {
+void Outbox::pieces_head(const Reply& reply, std::string_view date, std::string_view type, bool chunked,
+                         bool keep_alive) {
   status_line(reply, date);
   // The last one tells nginx, which would otherwise hold events back.
-  text("\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nX-Accel-Buffering: no");
+  text("\r\nContent-Type: ");
+  text(type);
+  text("\r\nCache-Control: no-store\r\nX-Accel-Buffering: no");
   if (chunked) text("\r\nTransfer-Encoding: chunked");
   if (!keep_alive) text("\r\nConnection: close");
   text("\r\n");

@@ -23,7 +23,7 @@ class Outbox {
   void reply(const Reply& reply, std::string_view date, bool http11, bool keep_alive, bool with_body);
 
   /// Status line and header of an answer in pieces; and a piece, framed as a chunk if `chunked`.
-  void events_head(const Reply& reply, std::string_view date, bool chunked, bool keep_alive);
+  void pieces_head(const Reply& reply, std::string_view date, std::string_view type, bool chunked, bool keep_alive);
   void piece(const Reply& reply, bool chunked);
   void last_piece(bool chunked);
 

@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <boost/asio/any_io_executor.hpp>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -34,6 +35,7 @@ struct Api {
   /// Jobs with what is in them, and lines of the log, are shown. Not to everybody: where others than this machine may look
   /// without keys it is false.
   bool tells_all = true;
+  boost::asio::any_io_executor executor;  ///< the loop's, for timers
 };
 
 enum class BodyLimit : std::uint8_t { Small, Run, Runsync };
@@ -98,6 +100,7 @@ std::span<const Route> observe_routes();  // routes_observe.cpp: metrics, health
 std::span<const Route> own_routes();      // routes_own.cpp: bulkhead/dead, bulkhead/quarantine
 std::span<const Route> seen_routes();     // routes_seen.cpp: bulkhead/snapshot, bulkhead/history
 std::span<const Route> listing_routes();  // routes_listing.cpp: bulkhead/jobs
+std::span<const Route> log_routes();      // routes_logs.cpp: bulkhead/logs
 std::span<const Route> page_routes();     // routes_page.cpp: /, page/*
 std::span<const Route> openai_routes();   // routes_openai.cpp: openai/v1/*
 

@@ -39,7 +39,12 @@ void Session::start() {
 
 void Session::drain() {
   bool idle = phase_ == Phase::Head && !parser_ && outbox_.empty();
-  if (idle) close();
+  if (idle) return close();
+  if (phase_ != Phase::Streaming || !pieces_.endless) return;
+  keep_alive_ = false;
+  reply_.reset(200);
+  if (auto gone = std::exchange(gone_, nullptr)) gone();
+  end_events();
 }
 
 void Session::close() {
@@ -291,12 +296,14 @@ void Session::send() {
   complete(keep);
 }
 
-void Session::begin_events() {
+void Session::begin_pieces(const Pieces& pieces) {
   if (phase_ != Phase::Answering) return;
   phase_ = Phase::Streaming;
+  pieces_ = pieces;
+  comment_at_ = server_.tick() + server_.ticks(kCommentAfter);
   chunked_ = head_.http11;
   keep_alive_ = keeps() && chunked_;
-  outbox_.events_head(reply_, server_.date(), chunked_, keep_alive_);
+  outbox_.pieces_head(reply_, server_.date(), pieces_.type, chunked_, keep_alive_);
   reply_.reset(200);
 }
 

@@ -33,7 +33,7 @@ class Session final : public Exchange {
 
   using Exchange::send;
   void send() override;
-  void begin_events() override;
+  void begin_pieces(const Pieces& pieces) override;
   void send_events(std::function<void()> taken) override;
   void end_events() override;
   bool open() const override { return phase_ != Phase::Closed; }
@@ -91,6 +91,7 @@ class Session final : public Exchange {
   bool close_after_ = false;  ///< no further request is read
   bool peer_closed_ = false;  ///< it has shut down its side
   bool keep_alive_ = true;    ///< of the request at hand
+  Pieces pieces_ = kEvents;   ///< what is being sent in pieces
   bool chunked_ = false;      ///< the answer of events is framed in chunks (HTTP/1.0 knows none)
   bool rated_ = false;        ///< counted by the server's rate limits
 

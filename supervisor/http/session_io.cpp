@@ -78,10 +78,10 @@ void Session::on_peer_closed() {
   advance();
 }
 
-/// A line that readers of events skip.
+/// What readers skip.
 void Session::comment() {
   reply_.reset(200);
-  reply_.raw(":\n\n");
+  reply_.raw(pieces_.keep_alive);
   outbox_.piece(reply_, chunked_);
   reply_.reset(200);
   comment_at_ = server_.tick() + server_.ticks(kCommentAfter);

@@ -27,6 +27,11 @@ constexpr std::pair<spdlog::level::level_enum, std::string_view> kLevels[] = {{s
                                                                               {spdlog::level::warn, "warn"},
                                                                               {spdlog::level::err, "error"}};
 
+std::int64_t wall_ms() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
+}
+
 void append_time(std::string& out) {
   timespec now{};
   clock_gettime(CLOCK_REALTIME, &now);
@@ -153,6 +158,12 @@ void Log::child(const LogLine& line, const Job* job, int attempt) {
 
 void Log::emit(Severity severity, std::string_view text, const About& about, std::string_view stream) {
   auto [level, name] = kLevels[static_cast<int>(severity)];
+  lines_.add({.at_ms = wall_ms(),
+              .level = name,
+              .job = about.job_id,
+              .worker = about.worker_id,
+              .stream = stream.empty() ? std::string_view("supervisor") : stream,
+              .text = text});
   std::string out;
   out.reserve(text.size() + 128);
   if (format_ == Format::Journal) {

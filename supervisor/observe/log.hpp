@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "supervisor/job/ports.hpp"
+#include "supervisor/observe/lines.hpp"
 
 namespace spdlog {
 class logger;
@@ -79,6 +80,8 @@ class Log {
   /// A line as it is, whatever the threshold and the format: for what programs read.
   void raw(std::string_view line);
   bool wants(Severity severity) const { return severity >= threshold_; }
+  /// What was written last; of raw lines nothing.
+  Lines& lines() { return lines_; }
   /// Lines lost because they were written faster than stderr took them.
   std::size_t dropped() const;
   /// Returns when everything written so far has left the process, or after a second.
@@ -89,6 +92,7 @@ class Log {
 
   Severity threshold_;
   Format format_;
+  Lines lines_;
   std::shared_ptr<spdlog::details::thread_pool> thread_;
   std::shared_ptr<spdlog::logger> logger_;
 };
