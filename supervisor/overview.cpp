@@ -60,6 +60,7 @@ void Overview::child_ended(const ChildEnd& end) {
   const auto slot = static_cast<std::size_t>(end.slot);
   if (used_cpu_.size() <= slot) used_cpu_.resize(slot + 1);
   used_cpu_[slot] += seconds(end.cpu);
+  feed_.happened();
   if (!end.replaced) return;
   ++restarts_[static_cast<std::size_t>(end.cause)];
   if (last_restarts_.size() == observe::kRestartsKept) last_restarts_.pop_front();

@@ -51,6 +51,8 @@ class Overview final : public observe::Onlooker {
   /// Looks at the loop and, where there are any, at GPUs from now on.
   void start();
   void child_ended(const ChildEnd& end);
+  /// The phase is another.
+  void phase_changed() { feed_.happened(); }
 
   // observe::Onlooker
   observe::Snapshot snapshot() const override;
@@ -59,6 +61,7 @@ class Overview final : public observe::Onlooker {
   bool alive() const override;
   void jobs(JobsQuery query, std::function<void(observe::JobsFound)> found) override;
   void job(std::string_view id, std::size_t most, std::function<void(std::optional<JobRecord>)> found) override;
+  observe::Feed& feed() override { return feed_; }
   observe::Lines& lines() override { return parts_.lines; }
 
  private:
@@ -82,6 +85,7 @@ class Overview final : public observe::Onlooker {
   mutable std::vector<double> shown_cpu_;  ///< by slot, the last time
 
   boost::asio::steady_timer timer_;
+  observe::Feed feed_{timer_.get_executor(), *this};
   Time due_{};                     ///< the next turn; none: a test, of which nobody asks
   std::array<double, 60> lags_{};  ///< seconds, of the last turns
   std::size_t turns_ = 0;

@@ -36,6 +36,7 @@
 #include "supervisor/job_log.hpp"
 #include "supervisor/journal/state_directory.hpp"
 #include "supervisor/journal/store.hpp"
+#include "supervisor/no_endpoint.hpp"
 #include "supervisor/overview.hpp"
 #include "supervisor/own_stack.hpp"
 #include "supervisor/pool/pool.hpp"
@@ -74,21 +75,6 @@ constexpr milliseconds kLastResults{10'000};
 /// For people, to copy.
 std::string name_of(const std::string& address) { return address.starts_with("unix:") ? address : "http://" + address; }
 
-/// Behind the routes that only look.
-class NoEndpoint final : public Endpoint {
- public:
-  void submit(Job, std::function<void(Accepted)> answered) override {
-    answered({Refusal::Draining, "no endpoint", {}});
-  }
-  void status(std::string_view, Seen seen) override { seen(nullptr); }
-  std::uint64_t wait(std::string_view, milliseconds, Seen seen) override { return seen(nullptr), 0; }
-  void stop_waiting(std::uint64_t) override {}
-  std::uint64_t stream(std::string_view, milliseconds, Unread seen) override { return seen(nullptr, {}), 0; }
-  CancelResult cancel(std::string_view) override { return CancelResult::Unknown; }
-  std::size_t purge() override { return 0; }
-  HealthView health() const override { return {}; }
-};
-
 }  // namespace
 
 struct Supervisor::Parts {
@@ -109,6 +95,8 @@ struct Supervisor::Parts {
   void reload();
   void apply(std::variant<config::Config, config::Exit> read);
   void stop_with_stacks();
+  enum class Ending : std::uint8_t { No, Draining, Stopping, Closing, Delivering, Closed };
+  void enter(Ending phase);
   std::string_view phase() const;
   http::Options http_options() const;
   void show_metrics();
@@ -165,7 +153,7 @@ struct Supervisor::Parts {
   SteadyTime alarm_at_ = SteadyTime::max();
   asio::steady_timer ending_{io_};
   ServiceReport service_{io_.get_executor(), [this] { return service_view(); }};
-  enum class Ending : std::uint8_t { No, Draining, Stopping, Closing, Delivering, Closed } phase_ = Ending::No;
+  Ending phase_ = Ending::No;
   SteadyTime grace_ends_;
   int exit_code_ = config::kOk;
 };
@@ -368,7 +356,8 @@ void Supervisor::Parts::stop_with_stacks() {
   log_.error("told to stop at once (SIGQUIT): the state and the stacks of everything follow");
   log_.raw(state_line(overview_.snapshot()));
   log_.error("the supervisor's stack:" + own_stack());
-  bool stopping = std::exchange(phase_, Ending::Closing) == Ending::Closing;
+  const bool stopping = phase_ == Ending::Closing;
+  enter(Ending::Closing);
   exit_code_ = 128 + SIGQUIT;
   ending_.cancel();
   if (platform_) platform_->drain();
@@ -379,7 +368,7 @@ void Supervisor::Parts::stop_with_stacks() {
 
 void Supervisor::Parts::drain(std::string_view why) {
   if (phase_ != Ending::No) return;
-  phase_ = Ending::Draining;
+  enter(Ending::Draining);
   grace_ends_ = clock_.now().mono + config_.grace;
   if (platform_)
     platform_->drain();
@@ -406,12 +395,12 @@ bool Supervisor::Parts::nothing_left() const {
 void Supervisor::Parts::step_of_ending() {
   if (phase_ == Ending::Closing) return;
   if (nothing_left()) {
-    phase_ = Ending::Closing;
+    enter(Ending::Closing);
     dispatcher_.drain();
     return pool_->stop(milliseconds(0), [this] { end(exit_code_); });
   }
   if (phase_ == Ending::Draining && clock_.now().mono >= grace_ends_) {
-    phase_ = Ending::Stopping;
+    enter(Ending::Stopping);
     std::size_t left = platform_ ? dispatcher_.open() : dispatcher_.unfinished();
     if (left > 0) log_.warn(std::to_string(left) + " jobs did not finish in time and are stopped");
     dispatcher_.drain();
@@ -435,7 +424,7 @@ void Supervisor::Parts::end(int code) {
   if (!server_) return io_.stop();
   if (webhooks_->waiting() == 0) return close();
   // The doors stay open meanwhile: a receiver may ask for the job's status before it answers.
-  phase_ = Ending::Delivering;
+  enter(Ending::Delivering);
   webhooks_->drain([this] { close(); });
   ending_.expires_after(kLastWebhooks);
   ending_.async_wait([this](boost::system::error_code error) {
@@ -444,7 +433,7 @@ void Supervisor::Parts::end(int code) {
 }
 
 void Supervisor::Parts::flush_results() {
-  phase_ = Ending::Delivering;
+  enter(Ending::Delivering);
   ending_.expires_at(std::max(grace_ends_, clock_.now().mono + kLastResults));
   ending_.async_wait([this](boost::system::error_code error) {
     if (!error) close();
@@ -454,7 +443,7 @@ void Supervisor::Parts::flush_results() {
 
 void Supervisor::Parts::close() {
   if (phase_ == Ending::Closed) return;
-  phase_ = Ending::Closed;
+  enter(Ending::Closed);
   std::size_t left = platform_ ? platform_->unsent() : webhooks_ ? webhooks_->waiting() : 0;
   if (left > 0)
     log_.warn(std::to_string(left) + (platform_ ? " results" : " webhooks") +
@@ -545,12 +534,17 @@ void Supervisor::Parts::pool_health(const std::string& reason, bool never_ready)
 /// There is nothing to run jobs with: the end, without any grace.
 void Supervisor::Parts::give_up(int code) {
   if (phase_ != Ending::No) return;
-  phase_ = Ending::Closing;
+  enter(Ending::Closing);
   if (platform_) platform_->drain();
   dispatcher_.drain();
   if (platform_) dispatcher_.stop_all();
   exit_code_ = code;
   pool_->stop(milliseconds(0), [this] { end(exit_code_); });
+}
+
+void Supervisor::Parts::enter(Ending phase) {
+  phase_ = phase;
+  overview_.phase_changed();
 }
 
 std::string_view Supervisor::Parts::phase() const {

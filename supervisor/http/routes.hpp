@@ -101,6 +101,7 @@ std::span<const Route> own_routes();      // routes_own.cpp: bulkhead/dead, bulk
 std::span<const Route> seen_routes();     // routes_seen.cpp: bulkhead/snapshot, bulkhead/history
 std::span<const Route> listing_routes();  // routes_listing.cpp: bulkhead/jobs
 std::span<const Route> log_routes();      // routes_logs.cpp: bulkhead/logs
+std::span<const Route> event_routes();    // routes_events.cpp: bulkhead/events
 std::span<const Route> page_routes();     // routes_page.cpp: /, page/*
 std::span<const Route> openai_routes();   // routes_openai.cpp: openai/v1/*
 

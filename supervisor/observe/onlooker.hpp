@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "supervisor/job/listing.hpp"
+#include "supervisor/observe/feed.hpp"
 #include "supervisor/observe/history.hpp"
 #include "supervisor/observe/lines.hpp"
 #include "supervisor/observe/snapshot.hpp"
@@ -36,6 +37,8 @@ class Onlooker {
   virtual void jobs(JobsQuery query, std::function<void(JobsFound)> found) = 0;
   /// One of them with all that is kept of it; of an input of more than `most` bytes the size only.
   virtual void job(std::string_view id, std::size_t most, std::function<void(std::optional<JobRecord>)> found) = 0;
+  /// What there is to see, for those who watch.
+  virtual Feed& feed() = 0;
   /// The log's last lines.
   virtual Lines& lines() = 0;
 };
