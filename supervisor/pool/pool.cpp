@@ -306,10 +306,11 @@ void Pool::resize(int workers, int spares) {
   for (Worker* worker : surplus)
     worker->state() == WorkerState::Ready ? worker->retire() : worker->stop(options_.stop_time);
   // Of those that serve more are left than shall: a fresh child in such a place becomes a spare.
-  for (auto entry = workers_.rbegin(); entry != workers_.rend() && serving_ > workers_wanted_; ++entry)
-    if (entry->second->state() == WorkerState::Ready) surplus.push_back(entry->second.get());
-  for (Worker* worker : surplus)
-    if (serving_ > workers_wanted_) worker->retire();
+  // Those that retire serve until their jobs have ended, and are none of them.
+  std::vector<Worker*> ready;
+  for (auto entry = workers_.rbegin(); entry != workers_.rend(); ++entry)
+    if (entry->second->state() == WorkerState::Ready) ready.push_back(entry->second.get());
+  for (std::size_t i = 0; i + static_cast<std::size_t>(workers_wanted_) < ready.size(); ++i) ready[i]->retire();
   serve_with_spares();
 }
 
