@@ -51,8 +51,8 @@ class Overview final : public observe::Onlooker {
   /// Looks at the loop and, where there are any, at GPUs from now on.
   void start();
   void child_ended(const ChildEnd& end);
-  /// The phase is another.
-  void phase_changed() { feed_.happened(); }
+  /// Something is other than it was, for those who watch.
+  void happened() { feed_.happened(); }
 
   // observe::Onlooker
   observe::Snapshot snapshot() const override;

@@ -37,6 +37,7 @@
 #include "supervisor/journal/state_directory.hpp"
 #include "supervisor/journal/store.hpp"
 #include "supervisor/no_endpoint.hpp"
+#include "supervisor/notices.hpp"
 #include "supervisor/overview.hpp"
 #include "supervisor/own_stack.hpp"
 #include "supervisor/pool/pool.hpp"
@@ -98,7 +99,8 @@ struct Supervisor::Parts {
   enum class Ending : std::uint8_t { No, Draining, Stopping, Closing, Delivering, Closed };
   void enter(Ending phase);
   std::string_view phase() const;
-  http::Options http_options() const;
+  http::Options http_options();
+  std::optional<int> scale(int workers);
   void show_metrics();
   void drain(std::string_view why);
   bool nothing_left() const;
@@ -106,8 +108,6 @@ struct Supervisor::Parts {
   void end(int code);
   void flush_results();
   void close();
-  void webhook_notice(const WebhookNotice& notice);
-  void platform_notice(const RunPodNotice& notice);
   void pool_health(const std::string& reason, bool never_ready);
   void give_up(int code);
   HealthView health() const;
@@ -228,7 +228,7 @@ void Supervisor::Parts::make_queue() {
   webhooks_ =
       std::make_unique<Webhooks>(std::move(webhooks), clock_, *journal_, *outgoing_, [this] { return random(); });
   webhooks_->set_alarm([this] { rearm(); });
-  webhooks_->set_notice([this](const WebhookNotice& notice) { webhook_notice(notice); });
+  webhooks_->set_notice([this](const WebhookNotice& notice) { tell(log_, notice); });
   queue_->set_webhooks(*webhooks_);
 }
 
@@ -243,7 +243,7 @@ void Supervisor::Parts::make_platform(RunPodSettings settings) {
                                                           return counts.running + counts.queued > 0;
                                                         },
                                                     .random = [this] { return random(); },
-                                                    .notices = [this](const auto& told) { platform_notice(told); }});
+                                                    .notices = [this](const auto& told) { tell(log_, told); }});
   job_log_.set_source(*platform_);
   dispatcher_.set_source(job_log_);
 }
@@ -270,9 +270,11 @@ void Supervisor::Parts::start_source() {
   test_->submit_to(dispatcher_);
 }
 
-http::Options Supervisor::Parts::http_options() const {
+http::Options Supervisor::Parts::http_options() {
   http::Options options = settings::http(config_);
   options.onlooker = &overview_;
+  options.steering = {.drain = [this] { drain("told to end over HTTP"); },
+                      .scale = [this](int workers) { return scale(workers); }};
   return options;
 }
 
@@ -494,28 +496,16 @@ void Supervisor::Parts::apply(std::variant<config::Config, config::Exit> read) {
              "the configuration was read again" + (plan.changed.empty() ? "" : "; changed: " + plan.changed), kReload);
 }
 
-// ---- what others report ----------------------------------------------------------------------------------------------
-
-void Supervisor::Parts::webhook_notice(const WebhookNotice& notice) {
-  using observe::Severity;
-  std::string host(notice.host), reason(notice.reason);
-  const observe::About about{.job_id = notice.job_id, .kind = observe::Kind::Webhook};
-  switch (notice.kind) {
-    case WebhookNotice::Kind::Failing:
-      return log_.write(Severity::Info, "webhooks to " + host + " fail (" + reason + ") and are tried again", about);
-    case WebhookNotice::Kind::Working:
-      return log_.write(Severity::Info, "webhooks to " + host + " are taken again", about);
-    case WebhookNotice::Kind::GivenUp:
-      return log_.write(Severity::Warn, "the webhook to " + host + " was not delivered: " + reason, about);
-  }
-}
-
-void Supervisor::Parts::platform_notice(const RunPodNotice& notice) {
-  using Weight = RunPodNotice::Weight;
-  auto severity = notice.weight == Weight::Error     ? observe::Severity::Error
-                  : notice.weight == Weight::Warning ? observe::Severity::Warn
-                                                     : observe::Severity::Info;
-  log_.write(severity, notice.text, {.job_id = notice.job_id, .kind = observe::Kind::Platform});
+/// Until the configuration is read again.
+std::optional<int> Supervisor::Parts::scale(int workers) {
+  if (phase_ != Ending::No) return std::nullopt;
+  const int before = std::exchange(config_.workers, workers);
+  pool_->resize(config_.workers, config_.spares);
+  log_.write(observe::Severity::Info,
+             "told over HTTP to have " + std::to_string(workers) + " workers, not " + std::to_string(before),
+             {.kind = observe::Kind::Reloaded});
+  overview_.happened();
+  return before;
 }
 
 // ---- health --------------------------------------------------------------------------------------------------------
@@ -544,7 +534,7 @@ void Supervisor::Parts::give_up(int code) {
 
 void Supervisor::Parts::enter(Ending phase) {
   phase_ = phase;
-  overview_.phase_changed();
+  overview_.happened();
 }
 
 std::string_view Supervisor::Parts::phase() const {

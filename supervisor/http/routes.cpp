@@ -54,7 +54,7 @@ bool fits(std::string_view pattern, std::string_view path, std::string_view& id)
 }
 
 void find_own(Match& match, std::string_view path) {
-  for (auto routes : {own_routes(), seen_routes(), listing_routes(), log_routes(), event_routes()}) {
+  for (auto routes : {own_routes(), seen_routes(), listing_routes(), log_routes(), event_routes(), steering_routes()}) {
     for (const Route& route : routes) {
       std::string_view id;
       if (!fits(route.path, path, id)) continue;

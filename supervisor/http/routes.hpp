@@ -5,6 +5,8 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -24,6 +26,14 @@ struct Limits {
   milliseconds idle{120'000};    ///< of a connection between two requests
 };
 
+/// What may be said to the supervisor as a whole; what is empty is not offered.
+struct Steering {
+  /// No new jobs; it ends when the running ones have.
+  std::function<void()> drain;
+  /// So many workers from now on. Returns how many it was to be before; none: it is ending.
+  std::function<std::optional<int>(int workers)> scale;
+};
+
 /// What the routes work with.
 struct Api {
   Endpoint& endpoint;
@@ -36,6 +46,7 @@ struct Api {
   /// without keys it is false.
   bool tells_all = true;
   boost::asio::any_io_executor executor;  ///< the loop's, for timers
+  Steering steering;
 };
 
 enum class BodyLimit : std::uint8_t { Small, Run, Runsync };
@@ -93,16 +104,17 @@ Problem unknown_path(std::string_view name);
 Problem refused(const Accepted& accepted);
 
 // One file per group.
-std::span<const Route> job_routes();      // routes_jobs.cpp: run, runsync
-std::span<const Route> result_routes();   // routes_results.cpp: status, status-sync, stream
-std::span<const Route> control_routes();  // routes_control.cpp: cancel, retry, purge-queue, requests, health
-std::span<const Route> observe_routes();  // routes_observe.cpp: metrics, healthz, openapi.json
-std::span<const Route> own_routes();      // routes_own.cpp: bulkhead/dead, bulkhead/quarantine
-std::span<const Route> seen_routes();     // routes_seen.cpp: bulkhead/snapshot, bulkhead/history
-std::span<const Route> listing_routes();  // routes_listing.cpp: bulkhead/jobs
-std::span<const Route> log_routes();      // routes_logs.cpp: bulkhead/logs
-std::span<const Route> event_routes();    // routes_events.cpp: bulkhead/events
-std::span<const Route> page_routes();     // routes_page.cpp: /, page/*
-std::span<const Route> openai_routes();   // routes_openai.cpp: openai/v1/*
+std::span<const Route> job_routes();       // routes_jobs.cpp: run, runsync
+std::span<const Route> result_routes();    // routes_results.cpp: status, status-sync, stream
+std::span<const Route> control_routes();   // routes_control.cpp: cancel, retry, purge-queue, requests, health
+std::span<const Route> observe_routes();   // routes_observe.cpp: metrics, healthz, openapi.json
+std::span<const Route> own_routes();       // routes_own.cpp: bulkhead/dead, bulkhead/quarantine
+std::span<const Route> seen_routes();      // routes_seen.cpp: bulkhead/snapshot, bulkhead/history
+std::span<const Route> listing_routes();   // routes_listing.cpp: bulkhead/jobs
+std::span<const Route> log_routes();       // routes_logs.cpp: bulkhead/logs
+std::span<const Route> event_routes();     // routes_events.cpp: bulkhead/events
+std::span<const Route> steering_routes();  // routes_steering.cpp: bulkhead/drain, bulkhead/scale
+std::span<const Route> openai_routes();    // routes_openai.cpp: openai/v1/*
+std::span<const Route> page_routes();      // routes_page.cpp: /, page/*
 
 }  // namespace bulkhead::http

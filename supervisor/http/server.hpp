@@ -33,6 +33,7 @@ struct Options {
   Keys keys;                              ///< none: only addresses that are this machine's own are listened on
   std::vector<RateLimit> rate_limits;     ///< by route
   observe::Onlooker* onlooker = nullptr;  ///< outlives the server; none: there are no metrics
+  Steering steering;
   /// Offers nothing but what there is to look at: no job comes in here, so that others than this machine may, without keys.
   bool watching_only = false;
 };

@@ -68,7 +68,7 @@ struct ChildJob {
 };
 
 struct Child {
-  std::string id;  ///< "w2.7": the eighth child in slot 2
+  std::string id;  ///< "w2.7": the seventh child in slot 2
   int slot = 0;
   pid_t pid = 0;
   ChildState state = ChildState::Launching;

@@ -131,7 +131,7 @@ runpod.serverless.start({"handler": handler})
         running = endpoint.run({"for": 120})
         seen = until(lambda: (found := shown(endpoint, running))["chunks"] == 2 and found, 60, "two chunks")
         assert seen["status"] == "IN_PROGRESS" and seen["input"] == {"for": 120} and seen["ended_at"] is None
-        assert seen["progress"] == {"step": 1} and seen["worker_id"]
+        assert seen["progress"] == {"step": 1} and seen["workerId"]
         endpoint.post(f"/cancel/{running}")
 
 
