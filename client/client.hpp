@@ -1,5 +1,5 @@
-// The commands that speak to an endpoint: submit, status, cancel, health. They need nothing but its address: no state
-// directory, no settings file, no handler.
+// The commands that speak to an endpoint: submit, status, ps, top and the others of client::commands(). They need nothing
+// but its address: no state directory, no settings file, no handler.
 
 #pragma once
 

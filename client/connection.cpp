@@ -1,5 +1,5 @@
 // Each request is set up anew on one easy handle, so that a connection is kept from one to the next. The transfer runs
-// in curl's multi interface, whose wait also looks at the signals and at the deadline.
+// in curl's multi interface, whose wait also looks at the signals, at the deadline, and at what Beside names.
 //
 // An answer that only trickles, or stays out, is given up after a minute of silence; a stream of events is never silent
 // for so long, and a waiting request is answered sooner.
@@ -7,6 +7,7 @@
 #include "client/connection.hpp"
 
 #include <curl/curl.h>
+#include <poll.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -139,6 +140,31 @@ std::variant<Answer, Lost> Connection::send(const Request& request, Clock::time_
   return answer;
 }
 
+/// Calls Beside::look where it is due.
+bool Connection::look(bool readable) {
+  if (!beside_.look) return true;
+  auto now = Clock::now();
+  bool due = beside_.every.count() > 0 && now - looked_ >= beside_.every;
+  if (!readable && !due) return true;
+  looked_ = now;
+  return beside_.look();
+}
+
+bool Connection::pause(milliseconds time) {
+  const auto end = Clock::now() + time;
+  for (;;) {
+    if (interrupts_.signal() != 0) return true;
+    auto left = duration_cast<milliseconds>(end - Clock::now()).count();
+    if (left <= 0) return true;
+    std::vector<pollfd> all{{.fd = interrupts_.descriptor(), .events = POLLIN, .revents = 0}};
+    for (int fd : beside_.descriptors) all.push_back({.fd = fd, .events = POLLIN, .revents = 0});
+    auto longest = beside_.every.count() > 0 ? beside_.every.count() : 60'000;
+    poll(all.data(), all.size(), static_cast<int>(std::min<std::int64_t>(left, longest)));
+    bool readable = std::any_of(all.begin() + 1, all.end(), [](const pollfd& fd) { return fd.revents != 0; });
+    if (!look(readable)) return false;
+  }
+}
+
 /// Runs the transfer to its end; how it was lost, if it was.
 std::optional<Lost> Connection::perform(Clock::time_point deadline) {
   int running = 1;
@@ -147,9 +173,15 @@ std::optional<Lost> Connection::perform(Clock::time_point deadline) {
     if (running == 0) break;
     auto left = duration_cast<milliseconds>(deadline - Clock::now()).count();
     if (left <= 0) return Lost{.why = Lost::Why::Deadline, .text = "no answer in time"};
-    curl_waitfd signals{.fd = interrupts_.descriptor(), .events = CURL_WAIT_POLLIN, .revents = 0};
-    curl_multi_poll(handles_->multi, &signals, 1, static_cast<int>(std::min<std::int64_t>(left + 1, 60'000)), nullptr);
+    std::vector<curl_waitfd> others{{.fd = interrupts_.descriptor(), .events = CURL_WAIT_POLLIN, .revents = 0}};
+    for (int fd : beside_.descriptors) others.push_back({.fd = fd, .events = CURL_WAIT_POLLIN, .revents = 0});
+    auto longest = beside_.every.count() > 0 ? beside_.every.count() : 60'000;
+    curl_multi_poll(handles_->multi, others.data(), static_cast<unsigned>(others.size()),
+                    static_cast<int>(std::min<std::int64_t>(left + 1, longest)), nullptr);
     if (interrupts_.signal() != 0) return Lost{.why = Lost::Why::Interrupted, .text = "interrupted"};
+    bool readable =
+        std::any_of(others.begin() + 1, others.end(), [](const curl_waitfd& fd) { return fd.revents != 0; });
+    if (!look(readable)) return Lost{.why = Lost::Why::Left, .text = "left"};
   }
   int queued = 0;
   CURLMsg* message = curl_multi_info_read(handles_->multi, &queued);

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -39,10 +40,18 @@ struct Lost {
     Broken,       ///< it broke, or nothing came for a minute: the request may have been taken
     Unsuited,     ///< trying again cannot help: a certificate that is not trusted, an answer that is no HTTP
     Deadline,
-    Interrupted
+    Interrupted,
+    Left  ///< Beside::look wanted no more
   };
   Why why = Why::Broken;
   std::string text;
+};
+
+/// What else is looked at while a request is on its way, and in the pauses between two: keys, a terminal's size, a clock.
+struct Beside {
+  std::vector<int> descriptors;  ///< readable: `look` is called
+  milliseconds every{0};         ///< it is called this often besides; 0: not
+  std::function<bool()> look;    ///< false ends it all: Lost::Why::Left
 };
 
 class Connection {
@@ -57,14 +66,21 @@ class Connection {
   using Take = std::function<void(std::string_view)>;
   std::variant<Answer, Lost> send(const Request& request, Clock::time_point deadline, const Take& take = {});
 
+  void look_beside(Beside beside) { beside_ = std::move(beside); }
+  /// Waits, but not beyond a signal, nor when Beside::look wants no more: that is what false says.
+  bool pause(milliseconds time);
+
  private:
   struct Handles;
+  bool look(bool readable);
   std::optional<Lost> perform(Clock::time_point deadline);
 
   const Address& address_;
   const std::string& api_key_;
   Interrupts& interrupts_;
   std::unique_ptr<Handles> handles_;
+  Beside beside_;
+  Clock::time_point looked_ = Clock::now();
 };
 
 }  // namespace bulkhead::client

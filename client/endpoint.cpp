@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "client/console.hpp"
 #include "client/events.hpp"
 #include "client/json_text.hpp"
 
@@ -25,16 +26,6 @@ constexpr milliseconds kLongPoll{20'000};  // well below the minute after which 
 
 /// The endpoint has the request, or a proxy before it, and cannot serve it now.
 bool is_passing(long status) { return status == 429 || status == 502 || status == 503 || status == 504; }
-
-/// Text of somebody else's, fit for a terminal.
-std::string harmless(std::string_view text) {
-  constexpr std::size_t kMost = 300;
-  std::string line(text.substr(0, kMost));
-  std::replace_if(
-      line.begin(), line.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, ' ');
-  while (line.ends_with(' ')) line.pop_back();
-  return text.size() > kMost ? line + "…" : line;
-}
 
 /// What an answer says is wrong.
 std::string complaint(const Answer& answer) {
@@ -60,36 +51,63 @@ Endpoint::Endpoint(const Options& options, Interrupts& interrupts, Clock::time_p
       last_contact_(Clock::now()) {}
 
 Exit Endpoint::explain(const Answer& answer) const {
-  bool of_input = answer.status == 400 || answer.status == 413 || answer.status == 422;
   std::string text = "bulkhead: " + options_.address.shown + " says: " + complaint(answer) + "\n";
-  if (answer.status == 401 || answer.status == 403) {
-    text +=
-        options_.api_key.empty()
-            ? "bulkhead: set BULKHEAD_API_KEY, or give --api-key-file FILE\n"
-            : "bulkhead: BULKHEAD_API_KEY or --api-key-file must hold the key alone, without the name it has there\n";
-  } else if (answer.status >= 300 && answer.status < 400) {
-    text += "bulkhead: redirects are not followed, for they would be shown the key; give the final --url\n";
+  std::string code = plain(member(member(answer.body, "error"), "code"));
+  switch (answer.status) {
+    case 400:
+    case 413:
+    case 422:
+      return {kUsage,
+              text + "bulkhead: `bulkhead " + std::string(name_of(options_.verb)) + " --help` says what it takes\n"};
+    case 401:
+    case 403:
+      return {kKey, text + (options_.api_key.empty()
+                                ? "bulkhead: set BULKHEAD_API_KEY, or give --api-key-file FILE\n"
+                                : "bulkhead: BULKHEAD_API_KEY or --api-key-file must hold the key alone, without the "
+                                  "name it has there\n")};
+    case 404:
+      // Others than ours have no code, but say that they looked for it.
+      if (!options_.id.empty() && code != "unknown_path" && !member(answer.body, "error").empty()) {
+        std::string list = options_.verb == Verb::Dead ? "dead list" : "ps";
+        return {kUnknownJob, text + "bulkhead: `bulkhead " + list + "` shows those that are known\n"};
+      }
+      return {kNoAnswer,
+              text + "bulkhead: is --url right? If it is, what runs there has no such path: an older Bulkhead?\n"};
+    case 409: return {kJobFailed, text + "bulkhead: `bulkhead status " + options_.id + "` says how it stands\n"};
+    default: break;
   }
-  return {of_input && options_.verb == Verb::Submit ? kUsage : kNoAnswer, text};
+  if (answer.status >= 300 && answer.status < 400) {
+    text += "bulkhead: redirects are not followed, for they would be shown the key; give the final --url\n";
+  } else {
+    text += "bulkhead: try again later; the endpoint's own log says more\n";
+  }
+  return {kNoAnswer, text};
 }
 
 Exit Endpoint::explain(const Lost& lost) const {
   std::string text = "bulkhead: no answer from " + options_.address.shown + ": " + harmless(lost.text) + "\n";
   if (lost.why == Lost::Why::Unreachable) {
     text += "bulkhead: is `bulkhead serve` running there? --url or BULKHEAD_URL says where the endpoint is\n";
+  } else if (lost.why == Lost::Why::Deadline) {
+    text += "bulkhead: it may be busy, or held up: give it longer with --timeout, or look at its log\n";
+  } else if (lost.why == Lost::Why::Unsuited) {
+    text += "bulkhead: does --url name an endpoint, with the right of http:// and https://?\n";
   }
   return {kNoAnswer, text};
 }
 
 /// The end of an operation that somebody, or the deadline, has ended.
 Exit Endpoint::stop(const Lost& lost, const std::string& id) const {
+  if (lost.why == Lost::Why::Left) return {};
   bool deadline = lost.why == Lost::Why::Deadline;
   int code = deadline ? (id.empty() ? kNoAnswer : kStillGoing) : kSignalled + interrupts_.signal();
   std::string text = deadline ? "--timeout is over" : "interrupted";
   if (!id.empty()) {
     std::string url = options_.address.shown == "http://127.0.0.1:8000" ? "" : " --url " + options_.address.shown;
-    return {code, "bulkhead: " + text + "; job " + id + " goes on. To come back to it: bulkhead status --wait" + url +
-                      " " + id + "\n"};
+    bool streamed = options_.stream || options_.verb == Verb::Stream;
+    std::string back = streamed ? "stream" + (last_chunk_.empty() ? "" : " --after " + last_chunk_) : "status --wait";
+    return {code, "bulkhead: " + text + "; job " + id + " goes on. To come back to it: bulkhead " + back + url + " " +
+                      id + "\n"};
   }
   if (options_.verb == Verb::Submit) {
     text += "; whether the job was accepted is not known. Submit it with --idempotency-key KEY to be able to repeat it";
@@ -97,24 +115,59 @@ Exit Endpoint::stop(const Lost& lost, const std::string& id) const {
   return {code, "bulkhead: " + text + "\n"};
 }
 
-std::variant<std::string, Exit> Endpoint::ask(bool post, const std::string& path) {
-  auto result = connection_.send({.post = post, .path = path}, deadline_);
+std::variant<std::string, Exit> Endpoint::ask(bool post, const std::string& path, const std::string& body) {
+  auto result = connection_.send({.post = post, .path = path, .body = body}, deadline_);
   if (auto* lost = std::get_if<Lost>(&result)) {
     if (lost->why == Lost::Why::Interrupted) return Exit{kSignalled + interrupts_.signal(), ""};
+    if (lost->why == Lost::Why::Left) return Exit{};
     return explain(*lost);
   }
   auto& answer = std::get<Answer>(result);
   if (answer.status != 200) return explain(answer);
+  last_contact_ = Clock::now();
   // One of these is in every answer that an endpoint gives.
-  for (const char* name : {"status", "jobs", "dead", "died_at", "dropped", "suspects_cleared"})
+  for (const char* name : {"status", "jobs", "dead", "died_at", "dropped", "suspects_cleared", "phase", "workers"})
     if (!member(answer.body, name).empty()) return std::move(answer.body);
   return Exit{kNoAnswer, "bulkhead: what answers at " + options_.address.shown +
                              " is not an endpoint: " + harmless(answer.body) + "\n"};
 }
 
+Exit Endpoint::read(const Request& request, const Connection::Take& take) {
+  auto result = connection_.send(request, deadline_, take);
+  if (auto* lost = std::get_if<Lost>(&result)) {
+    if (lost->why == Lost::Why::Interrupted) return {kSignalled + interrupts_.signal(), ""};
+    return lost->why == Lost::Why::Left ? Exit{} : explain(*lost);
+  }
+  const auto& answer = std::get<Answer>(result);
+  return answer.status == 200 ? Exit{} : explain(answer);
+}
+
+Exit Endpoint::keep_reading(const std::function<Request()>& request, const Connection::Take& take) {
+  for (;;) {
+    auto result = connection_.send(request(), deadline_, [&](std::string_view bytes) {
+      in_contact();
+      take(bytes);
+    });
+    auto* lost = std::get_if<Lost>(&result);
+    auto* answer = std::get_if<Answer>(&result);
+    if (lost != nullptr && lost->why == Lost::Why::Deadline) return {};
+    if (lost != nullptr && lost->why == Lost::Why::Interrupted) return {kSignalled + interrupts_.signal(), ""};
+    if (answer != nullptr && answer->status == 200) result = Lost{.text = "the answer ended"};
+    if (auto exit = try_again(result, "")) {
+      bool left = interrupts_.signal() != 0 || Clock::now() >= deadline_;
+      if (left) exit->text.clear();
+      if (left && interrupts_.signal() == 0) exit->code = kOk;
+      return std::move(*exit);
+    }
+  }
+}
+
+bool Endpoint::pause(milliseconds time) { return connection_.pause(time) && interrupts_.signal() == 0; }
+
 void Endpoint::in_contact() {
   if (failures_ > 0) say_("in contact again with " + options_.address.shown);
   failures_ = 0;
+  met_ = true;
   last_contact_ = Clock::now();
 }
 
@@ -122,14 +175,19 @@ void Endpoint::in_contact() {
 std::optional<Exit> Endpoint::try_again(const std::variant<Answer, Lost>& result, const std::string& id) {
   const auto* lost = std::get_if<Lost>(&result);
   const auto* answer = std::get_if<Answer>(&result);
-  if (lost != nullptr && (lost->why == Lost::Why::Deadline || lost->why == Lost::Why::Interrupted)) {
+  met_ = met_ || lost == nullptr || lost->why == Lost::Why::Broken;
+  if (lost != nullptr &&
+      (lost->why == Lost::Why::Deadline || lost->why == Lost::Why::Interrupted || lost->why == Lost::Why::Left)) {
     return stop(*lost, id);
   }
   bool hopeless = lost != nullptr ? lost->why == Lost::Why::Unsuited : !is_passing(answer->status);
+  // Where nothing has ever listened, most likely nothing is going to.
+  if (lost != nullptr && lost->why == Lost::Why::Unreachable && !met_) return explain(*lost);
   auto now = Clock::now();
   if (hopeless || now - last_contact_ > kPatience) {
     Exit exit = lost != nullptr ? explain(*lost) : explain(*answer);
-    if (!id.empty()) exit.text += "bulkhead: job " + id + " was accepted; `bulkhead status --wait` asks for it again\n";
+    if (!id.empty() && exit.code == kNoAnswer)
+      exit.text += "bulkhead: job " + id + " may go on; `bulkhead status --wait " + id + "` asks for it again\n";
     return exit;
   }
   if (failures_ == 0) {
@@ -139,7 +197,8 @@ std::optional<Exit> Endpoint::try_again(const std::variant<Answer, Lost>& result
   milliseconds longest = std::min(kLongestPause, kFirstPause * (1 << std::min(failures_++, 6)));
   milliseconds pause(std::uniform_int_distribution<std::int64_t>(longest.count() / 2, longest.count())(random_));
   if (answer != nullptr) pause += milliseconds(std::min(answer->retry_after_s, 30L) * 1000);
-  interrupts_.sleep(std::min(pause, duration_cast<milliseconds>(deadline_ - now)));
+  if (!connection_.pause(std::min(pause, duration_cast<milliseconds>(deadline_ - now))))
+    return stop({.why = Lost::Why::Left}, id);
   if (interrupts_.signal() != 0) return stop({.why = Lost::Why::Interrupted}, id);
   if (Clock::now() >= deadline_) return stop({.why = Lost::Why::Deadline}, id);
   return {};
@@ -147,11 +206,9 @@ std::optional<Exit> Endpoint::try_again(const std::variant<Answer, Lost>& result
 
 std::variant<std::string, Exit> Endpoint::submit(const std::string& body, const std::string& idempotency_key) {
   Request request{.post = true, .path = "/run", .body = body, .headers = {"Idempotency-Key: " + idempotency_key}};
-  for (bool first = true;; first = false) {
+  for (;;) {
     auto result = connection_.send(request, deadline_);
-    auto* lost = std::get_if<Lost>(&result);
     auto* answer = std::get_if<Answer>(&result);
-    if (first && lost != nullptr && lost->why == Lost::Why::Unreachable) return explain(*lost);
     if (answer != nullptr && answer->status == 200) {
       in_contact();
       std::string id = plain(member(answer->body, "id"));
@@ -177,27 +234,28 @@ std::variant<std::string, Exit> Endpoint::wait(const std::string& id) {
     in_contact();
     if (is_final(plain(member(answer->body, "status")))) return std::move(answer->body);
     // An endpoint that answers without waiting is not asked without end.
-    if (Clock::now() - asked < 500ms) interrupts_.sleep(std::min(left, milliseconds(1'000)));
+    if (Clock::now() - asked < 500ms) connection_.pause(std::min(left, milliseconds(1'000)));
     if (interrupts_.signal() != 0) return stop({.why = Lost::Why::Interrupted}, id);
   }
 }
 
-std::variant<std::string, Exit> Endpoint::follow(const std::string& id,
-                                                 const std::function<void(std::string_view chunk)>& take) {
-  std::string last;  // number of the last chunk
-  std::string end;   // the job, once it has ended
+std::variant<std::string, Exit> Endpoint::follow(const std::string& id, const Hears& hears, std::uint32_t after) {
+  std::string end;  // the job, once it has ended
+  if (after > 0) last_chunk_ = std::to_string(after);
   EventReader reader([&](const Event& event) {
     if (event.name == "chunk") {
-      if (!event.id.empty()) last = event.id;
-      take(member(event.data, "output"));
+      if (!event.id.empty()) last_chunk_ = event.id;
+      hears.chunk(member(event.data, "output"));
     } else if (event.name == "done") {
       end = event.data;
+    } else if (hears.change) {
+      hears.change(event.data);
     }
     in_contact();
   });
   for (;;) {
     Request request{.path = "/stream/" + id, .headers = {"Accept: text/event-stream"}};
-    if (!last.empty()) request.headers.push_back("Last-Event-ID: " + last);
+    if (!last_chunk_.empty()) request.headers.push_back("Last-Event-ID: " + last_chunk_);
     reader.restart();
     auto result = connection_.send(request, deadline_, [&](std::string_view bytes) { reader.take(bytes); });
     if (!end.empty()) return end;

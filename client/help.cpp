@@ -1,14 +1,26 @@
-// The texts of the client's commands: one for each, its options out of their table, examples, exit codes.
+// The texts of the client's commands, a row for each: what it does, examples, exit codes; its options come out of their
+// table. The manual pages are made of these texts (docs/make_manual.py), so their form is fixed: a first line "Usage: …",
+// paragraphs, then parts with a title of their own, "Options:", "Examples:", "Exit codes:".
 //
 // A line is at most as wide as a terminal; what scripts read of these texts are the exit codes.
+
+#include <algorithm>
+#include <array>
 
 #include "client/options.hpp"
 
 namespace bulkhead::client {
 namespace {
 
-constexpr std::string_view kSubmit =
-    R"(Usage: bulkhead submit [options] [JSON | @FILE | -]
+struct Page {
+  Verb verb;
+  std::string_view text;
+  std::string_view examples;
+  std::string_view codes;  ///< those beside 0, 2, 5, 6: of what is asked
+};
+
+constexpr Page kSubmit{Verb::Submit,
+                       R"(Usage: bulkhead submit [options] [JSON | @FILE | -]
 
 Sends a job to an endpoint. JSON is the job's input; without it, or with -, the input is read from standard input.
 Prints the job's id and nothing else; with --wait the job's output, as JSON on one line; with --stream each chunk of
@@ -16,105 +28,214 @@ the output on a line of its own. What is to be said besides goes to standard err
 
 Ctrl-C while waiting leaves the job running. A wait outlives restarts of the endpoint; it gives up when there was no
 answer for two minutes. A submission that was cut off is sent again under the same Idempotency-Key: the job runs once.
-)";
-
-constexpr std::string_view kStatus =
-    R"(Usage: bulkhead status [options] ID
-
-Prints what is known of a job, as JSON: its status, and its output or error once it has ended.
-)";
-
-constexpr std::string_view kCancel =
-    R"(Usage: bulkhead cancel [options] ID
-
-Ends a job, queued or running, and prints its id and status as JSON. A job that had ended before keeps its status.
-)";
-
-constexpr std::string_view kHealth =
-    R"(Usage: bulkhead health [options]
-
-Prints the endpoint's counts of jobs and handler processes, as JSON. The exit code says whether a job would be run now.
-)";
-
-constexpr std::string_view kDead =
-    R"(Usage: bulkhead dead [options] list | show ID | retry ID | drop ID | clear
-
-Dead letters are jobs that used up their attempts by crashing, kept with their input, the history of their attempts and
-the records of their crashes. list prints one on each line, as JSON, the newest first; show prints all that is known of
-one; retry runs its job again under the same id; drop forgets it. clear lifts the quarantine of inputs that have crashed
-too many handler processes (serve's --quarantine), and leaves the letters alone.
-)";
-
-constexpr std::string_view kSettings = R"(
-The environment holds what belongs to a place and not to a call: BULKHEAD_URL for --url, and BULKHEAD_API_KEY, the only
-other way to show a key: arguments are there for everybody on the machine to read.
-)";
-
-constexpr std::string_view kSubmitExamples = R"(
-Examples:
-  bulkhead submit '{"name": "you"}'                 prints the id: then bulkhead status ID
+)",
+                       R"(  bulkhead submit '{"name": "you"}'                 prints the id: then bulkhead status ID
   bulkhead submit --wait @input.json | jq .
   bulkhead submit --stream '{"text": "one two"}'
   generate | bulkhead submit --ttl 1h --webhook https://example.com/done
-  bulkhead submit --body --wait @test_input.json --url unix:/run/bulkhead.sock
-)";
+  bulkhead submit --request --wait @test_input.json --url unix:/run/bulkhead.sock
+)",
+                       R"(  0   accepted; with --wait or --stream: COMPLETED
+  1   the job is FAILED, CANCELLED or TIMED_OUT (standard error says why)
+  3   --timeout is over, and the job goes on
+)"};
 
-constexpr std::string_view kStatusExamples = R"(
-Examples:
-  bulkhead status 3f0c…-u1
-  bulkhead status --wait 3f0c…-u1 | jq .output      waits until it has ended
-)";
+constexpr Page kStatus{Verb::Status,
+                       R"(Usage: bulkhead status [options] ID
 
-constexpr std::string_view kCancelExamples = R"(
-Example:
-  bulkhead cancel 3f0c…-u1
-)";
+Prints what is known of a job: its status, its times, its output or error once it has ended, its attempts where it
+lost one.
+)",
+                       R"(  bulkhead status 3f0c…-u1
+  bulkhead status --wait --json 3f0c…-u1 | jq .output
+)",
+                       R"(  0   COMPLETED, or not ended yet
+  1   the job is FAILED, CANCELLED or TIMED_OUT
+  3   with --wait: --timeout is over, and the job goes on
+  4   there is no such job, or it is not kept any more
+)"};
 
-constexpr std::string_view kHealthExamples = R"(
-Example:
-  until bulkhead health >/dev/null; do sleep 1; done
-)";
+constexpr Page kStream{Verb::Stream,
+                       R"(Usage: bulkhead stream [options] ID
 
-constexpr std::string_view kDeadExamples = R"(
-Examples:
-  bulkhead dead list | jq -r .id
-  bulkhead dead show 3f0c…-u1 | jq .input           what it was that crashes
+Prints the chunks of a job's output, each as JSON on a line of its own, from the first one on and then the moment they
+come, until the job has ended. Each comes once, whatever is cut off on the way. Of a handler that does not stream, the
+output is printed when it is there.
+
+Ctrl-C leaves the job running, and says with which --after to go on.
+)",
+                       R"(  bulkhead stream 3f0c…-u1
+  bulkhead stream --after 17 3f0c…-u1               from the 18th chunk on
+)",
+                       R"(  0   COMPLETED
+  1   the job is FAILED, CANCELLED or TIMED_OUT (standard error says why)
+  3   --timeout is over, and the job goes on
+  4   there is no such job, or it is not kept any more
+)"};
+
+constexpr Page kCancel{Verb::Cancel,
+                       R"(Usage: bulkhead cancel [options] ID
+
+Ends a job, queued or running. A job that had ended before keeps its status.
+)",
+                       R"(  bulkhead cancel 3f0c…-u1
+)",
+                       R"(  0   the job is not running any more
+  4   there is no such job, or it is not kept any more
+)"};
+
+constexpr Page kRetry{Verb::Retry,
+                      R"(Usage: bulkhead retry [options] ID
+
+Runs a job that is FAILED or TIMED_OUT once more, with its input, under its id. Its result is forgotten.
+)",
+                      R"(  bulkhead retry 3f0c…-u1 && bulkhead status --wait 3f0c…-u1
+  bulkhead ps --quiet --state FAILED | xargs -n 1 bulkhead retry
+)",
+                      R"(  0   the job is queued again
+  1   it may not run again: it did not fail, or its input is in quarantine
+  4   there is no such job, or it is not kept any more
+)"};
+
+constexpr Page kPurge{Verb::Purge,
+                      R"(Usage: bulkhead purge [options]
+
+Cancels all jobs that wait in the queue; those that run go on.
+)",
+                      R"(  bulkhead purge
+)",
+                      R"(  0   done
+)"};
+
+constexpr Page kHealth{Verb::Health,
+                       R"(Usage: bulkhead health [options]
+
+Prints the endpoint's counts of jobs and handler processes. The exit code says whether a job would be run now.
+)",
+                       R"(  until bulkhead health >/dev/null; do sleep 1; done
+)",
+                       R"(  0   a handler process is ready
+  1   none is ready: all are starting, or failing
+)"};
+
+constexpr Page kPs{Verb::Ps,
+                   R"(Usage: bulkhead ps [options]
+
+Prints what an endpoint does now: its phase and its counts, a table of the handler processes with the jobs they run,
+and a table of jobs, the newest first: those that wait and run, and those whose result is kept. The options choose
+among the jobs.
+
+With --watch it is drawn again every second, until q or Ctrl-C; where standard output is no terminal, printed again.
+)",
+                   R"(  bulkhead ps
+  bulkhead ps --watch --state IN_QUEUE,IN_PROGRESS
+  bulkhead ps --worker w2                           what runs and ran in the third slot
+  bulkhead ps --json | jq '.snapshot.children[] | select(.memory_bytes > 1e9) | .id'
+)",
+                   R"(  0   done
+)"};
+
+constexpr Page kTop{Verb::Top,
+                    R"(Usage: bulkhead top [options]
+
+Shows an endpoint live on the whole terminal: rates, waiting and running times over the last hour, restarts, and each
+handler process with its memory and its jobs. It costs the endpoint next to nothing, however many look.
+
+Keys: q ends it; s sorts by the next column (slot, memory, CPU, jobs done, age of job); the arrows, j, k, the page
+keys, g and G scroll.
+)",
+                    R"(  bulkhead top
+  bulkhead top --url http://gpu3:8000 --api-key-file ~/.bulkhead-key
+)",
+                    R"(  0   ended by q, or by --timeout
+)"};
+
+constexpr Page kLogs{Verb::Logs,
+                     R"(Usage: bulkhead logs [options]
+
+Prints the last lines that handlers and the supervisor wrote: when, how serious, which handler process, which job,
+what. They are kept in the endpoint's memory, so many as fit; where its own log goes (standard error, the journal) has
+all of them.
+
+With --follow new lines are printed as they are written, also beyond a restart of the endpoint. A reader that is too
+slow loses lines, and is told how many.
+)",
+                     R"(  bulkhead logs
+  bulkhead logs --follow --job 3f0c…-u1
+  bulkhead logs -f --worker w2 --json | jq -r .text
+)",
+                     R"(  0   done
+)"};
+
+constexpr Page kDrain{Verb::Drain,
+                      R"(Usage: bulkhead drain [options]
+
+Tells the supervisor to end, as SIGTERM does: no more jobs are taken, those that run may end within serve's --grace,
+those that wait stay in the journal for the next start.
+)",
+                      R"(  bulkhead drain
+)",
+                      R"(  0   it drains
+)"};
+
+constexpr Page kScale{Verb::Scale,
+                      R"(Usage: bulkhead scale [options] N
+
+Changes the number of handler processes to N, 0 to 1024: more are started, or some are let go when their jobs have
+ended. It holds until the next reload or restart, which read the configuration.
+)",
+                      R"(  bulkhead scale 8
+)",
+                      R"(  0   done
+)"};
+
+constexpr Page kDead{Verb::Dead,
+                     R"(Usage: bulkhead dead [options] list | show ID | retry ID | drop ID | clear
+
+Dead letters are jobs that used up their attempts by crashing, kept with their input, the history of their attempts
+and the records of their crashes. list shows them, the newest first; show prints all that is known of one; retry runs
+its job again under the same id; drop forgets it. clear lifts the quarantine of inputs that have crashed too many
+handler processes (serve's --quarantine), and leaves the letters alone.
+)",
+                     R"(  bulkhead dead list
+  bulkhead dead show --json 3f0c…-u1 | jq .input    what it was that crashes
   bulkhead dead retry 3f0c…-u1                      then bulkhead status 3f0c…-u1
+)",
+                     R"(  0   done
+  1   it may not run again: its input is in quarantine
+  4   there is no such letter
+)"};
+
+constexpr std::array kPages{kSubmit, kStatus, kStream, kCancel, kRetry, kPurge, kHealth,
+                            kPs,     kTop,    kLogs,   kDrain,  kScale, kDead};
+
+constexpr std::string_view kSettings = R"(
+The environment holds what belongs to a place and not to a call: BULKHEAD_URL for --url, and BULKHEAD_API_KEY, the only
+other way to show a key: arguments are there for everybody on the machine to read. NO_COLOR: no colours.
 )";
 
-constexpr std::string_view kJobCodes = R"(
-Exit codes:
-  0   accepted; with --wait or --stream: COMPLETED     4   the job is CANCELLED or TIMED_OUT
-  1   the job is FAILED (standard error says why)      5   --timeout is over, and the job has not ended
-  2   wrong usage, or an input that is refused         71  standard output cannot be written
-  3   no answer, or the endpoint reports an error      130 interrupted; a job that was accepted goes on
-)";
-
-constexpr std::string_view kStatusCodes = R"(
-Exit codes:
-  0   COMPLETED, or not ended yet                      4   the job is CANCELLED or TIMED_OUT
-  1   the job is FAILED                                5   with --wait: --timeout is over, and the job has not ended
-  2   wrong usage                                      71  standard output cannot be written
-  3   no answer, or no such job                        130 interrupted; the job goes on
-)";
-
-constexpr std::string_view kCancelCodes = R"(
-Exit codes:
-  0   the job is not running any more                  3   no answer, or no such job
-  2   wrong usage
-)";
-
-constexpr std::string_view kHealthCodes = R"(
-Exit codes:
-  0   a handler process is ready                       2   wrong usage
-  1   none is ready: all are starting, or failing      3   no answer
-)";
-
-constexpr std::string_view kDeadCodes = R"(
-Exit codes:
-  0   done                                             3   no answer, no such letter, or a job that may not run again
-  2   wrong usage
-)";
+/// Those that every command has, and with them a command's own, in their order.
+std::string code_lines(const Page& page) {
+  constexpr std::string_view kEverywhere =
+      "  2   wrong usage, or something given that the endpoint refuses\n"
+      "  5   no answer, or the endpoint reports an error of its own\n"
+      "  6   an API key is wanted, or another one\n"
+      "  71  standard output cannot be written\n"
+      "  130 interrupted (128 and the signal's number); jobs go on\n";
+  std::array<std::string, 10> of_code;
+  std::string rest;
+  for (std::string_view text : {page.codes, kEverywhere}) {
+    while (!text.empty()) {
+      std::string_view line = text.substr(0, text.find('\n') + 1);
+      text.remove_prefix(line.size());
+      bool digit = line[3] == ' ';
+      (digit ? of_code[static_cast<std::size_t>(line[2] - '0')] : rest) += line;
+    }
+  }
+  std::string all;
+  for (const std::string& line : of_code) all += line;
+  return all + rest;
+}
 
 void add_line(std::string& text, std::string_view left, std::string_view right) {
   constexpr std::size_t kColumn = 36;
@@ -124,36 +245,19 @@ void add_line(std::string& text, std::string_view left, std::string_view right) 
 }  // namespace
 
 std::string help(Verb verb) {
-  std::string text;
-  switch (verb) {
-    case Verb::Submit: text = kSubmit; break;
-    case Verb::Status: text = kStatus; break;
-    case Verb::Cancel: text = kCancel; break;
-    case Verb::Health: text = kHealth; break;
-    case Verb::Dead: text = kDead; break;
-  }
+  const Page& page = *std::find_if(kPages.begin(), kPages.end(), [&](const Page& one) { return one.verb == verb; });
+  std::string text(page.text);
   text += "\nOptions:\n";
   for (const Option& option : options()) {
     if (!option.belongs(verb)) continue;
-    std::string left = "--" + std::string(option.name);
+    std::string left = option.letter != 0 ? "-" + std::string(1, option.letter) + ", " : "";
+    left.append("--").append(option.name);
     if (!option.value.empty()) left.append(" ").append(option.value);
-    std::string right(option.help);
-    if (option.name == "timeout" && (verb == Verb::Cancel || verb == Verb::Health || verb == Verb::Dead))
-      right = "stop trying after this long [1m]";
-    if (option.name == "timeout" && verb == Verb::Status)
-      right = "stop trying and waiting after this long [1m; with --wait 1d]";
-    add_line(text, left, right);
+    add_line(text, left, option.help);
   }
   add_line(text, "-h, --help", "this text");
-  text += kSettings;
-  switch (verb) {
-    case Verb::Submit: text.append(kSubmitExamples).append(kJobCodes); break;
-    case Verb::Status: text.append(kStatusExamples).append(kStatusCodes); break;
-    case Verb::Cancel: text.append(kCancelExamples).append(kCancelCodes); break;
-    case Verb::Health: text.append(kHealthExamples).append(kHealthCodes); break;
-    case Verb::Dead: text.append(kDeadExamples).append(kDeadCodes); break;
-  }
-  return text;
+  text.append(kSettings).append("\nExamples:\n").append(page.examples);
+  return text.append("\nExit codes:\n").append(code_lines(page));
 }
 
 }  // namespace bulkhead::client

@@ -85,11 +85,11 @@ std::variant<std::string, Exit> request_body(const Options& options, std::string
     return refused(problem);
   }
   bool has_input = !member(given.text, "input").empty();
-  if (options.body) {
-    if (!has_input) return refused(given.name + " has no \"input\"; with --body the whole request is given");
+  if (options.request) {
+    if (!has_input) return refused(given.name + " has no \"input\"; with --request the whole request is given");
     return std::move(given.text);
   }
-  if (has_input) note = "the job's input itself has an \"input\"; if the whole request was meant, say --body";
+  if (has_input) note = "the job's input itself has an \"input\"; if the whole request was meant, say --request";
   std::string body = "{\"input\":" + given.text;
   if (std::string policy = policy_of(options); !policy.empty()) body += ",\"policy\":{" + policy + "}";
   if (!options.webhook.empty()) body += ",\"webhook\":" + json_quoted(options.webhook);

@@ -1,11 +1,9 @@
 #include "client/interrupts.hpp"
 
-#include <poll.h>
 #include <pthread.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <system_error>
 
@@ -32,12 +30,6 @@ int Interrupts::signal() {
   signalfd_siginfo info;
   if (signal_ == 0 && read(fd_, &info, sizeof info) == sizeof info) signal_ = static_cast<int>(info.ssi_signo);
   return signal_;
-}
-
-void Interrupts::sleep(std::chrono::milliseconds time) {
-  if (signal() != 0) return;
-  pollfd wanted{.fd = fd_, .events = POLLIN, .revents = 0};
-  poll(&wanted, 1, static_cast<int>(std::clamp<std::int64_t>(time.count(), 0, 3'600'000)));
 }
 
 }  // namespace bulkhead::client

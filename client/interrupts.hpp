@@ -2,8 +2,6 @@
 
 #pragma once
 
-#include <chrono>
-
 #include <csignal>
 
 namespace bulkhead::client {
@@ -21,8 +19,6 @@ class Interrupts {
   int descriptor() const { return fd_; }
   /// The signal that has come, or 0; once come, it stays.
   int signal();
-  /// Sleeps, but not beyond a signal.
-  void sleep(std::chrono::milliseconds time);
 
  private:
   int fd_ = -1;

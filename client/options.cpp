@@ -1,6 +1,6 @@
-// The rows, and how a command line is split by them. A row's `set` is the only place that judges its value; its message
-// stands after the value itself ("--ttl soon: must be …"). The address and the key may come from the environment, too:
-// a flag wins. A key is never an argument, for everybody on the machine can read those.
+// The rows. A row's `set` is the only place that judges its value; its message stands after the value itself
+// ("--ttl soon: must be …"). The address and the key may come from the environment, too: a flag wins. A key is never an
+// argument, for everybody on the machine can read those.
 
 #include "client/options.hpp"
 
@@ -16,10 +16,15 @@ namespace bulkhead::client {
 namespace {
 
 constexpr std::string_view kDefaultUrl = "http://127.0.0.1:8000";  // where `bulkhead serve` listens
+constexpr std::string_view kStates = "IN_QUEUE IN_PROGRESS COMPLETED FAILED CANCELLED TIMED_OUT";
 
-bool for_submit(Verb verb) { return verb == Verb::Submit; }
-bool for_waiting(Verb verb) { return verb == Verb::Submit || verb == Verb::Status; }
-bool for_all(Verb) { return true; }
+template <typename... Verbs>
+constexpr std::uint32_t on(Verbs... verbs) {
+  return ((1U << static_cast<unsigned>(verbs)) | ...);
+}
+constexpr std::uint32_t kAll = ~0U;
+constexpr std::uint32_t kLooking = on(Verb::Ps, Verb::Top, Verb::Logs);
+constexpr std::uint32_t kWaiting = on(Verb::Submit, Verb::Status, Verb::Stream);
 
 /// "500ms", "10s", "5m", "2h", "1d"; a bare number is seconds, as in serve's settings.
 std::optional<milliseconds> parse_duration(std::string_view text) {
@@ -52,6 +57,14 @@ std::string set_flag(Options& options, const std::string&) {
 
 bool printable(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](unsigned char c) { return c > 0x20 && c < 0x7F; });
+}
+
+/// Whether it can stand in the query of a URL as it is.
+bool is_word(std::string_view text) {
+  return !text.empty() && text.size() <= 128 && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_' ||
+           c == '.' || c == ':';
+  });
 }
 
 /// Whether the host of "HOST", "HOST:PORT" or "[V6]:PORT" is this machine's own.
@@ -128,153 +141,123 @@ std::string set_file(Options& options, const std::string& path) {
   return {};
 }
 
-Exit usage(std::string problem, Verb verb) {
-  std::string name(name_of(verb));
-  return {kUsage, "bulkhead " + name + ": " + problem + "\nTry `bulkhead " + name + " --help`.\n"};
-}
-
-const Option* find(std::string_view name, Verb verb) {
-  for (const Option& option : options()) {
-    if (option.name == name && option.belongs(verb)) return &option;
-  }
-  return nullptr;
-}
-
-std::string explain_unknown(const std::string& name, Verb verb) {
-  if (name == "api-key") return "--api-key is not a flag, for others can read it: set BULKHEAD_API_KEY";
-  for (const Option& option : options()) {
-    if (option.name == name) return "--" + name + " is not an option of " + std::string(name_of(verb));
-  }
-  return "unknown option --" + name;
-}
-
-/// Ids are made of these; anything else cannot name a job.
-bool is_id(std::string_view id) {
-  return !id.empty() && id.size() <= 128 && std::all_of(id.begin(), id.end(), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_';
-  });
-}
-
-/// What only shows when all is read.
-std::optional<std::string> check_together(const Options& options) {
-  bool separate = options.execution_timeout || options.ttl || options.low_priority || !options.webhook.empty();
-  if (options.body && separate) return "--body is the whole request: put policy and webhook into it";
-  if (options.argument && !options.file.empty()) return "give the input once: as an argument, or as --file";
+std::string set_after(Options& options, const std::string& text) {
+  std::uint32_t number = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{} || end != text.data() + text.size() || number == UINT32_MAX)
+    return "must be the number of a chunk, 0 to 4294967294; the first is 1, and 0 gives all of them";
+  options.after = number;
   return {};
 }
 
-/// What stands on its own: the input, or the id.
-std::string take_word(Options& options, const std::string& word) {
-  if (options.verb == Verb::Submit) {
-    if (options.argument) return "one input only; what is " + word + "? (Put the JSON between single quotes.)";
-    options.argument = word;
-    return {};
-  }
-  if (options.verb == Verb::Dead && options.action.empty()) {
-    constexpr std::array<std::string_view, 5> kActions{"list", "show", "retry", "drop", "clear"};
-    if (std::find(kActions.begin(), kActions.end(), word) == kActions.end())
-      return "what is " + word + "? It is list, show, retry, drop or clear";
-    options.action = word;
-    return {};
-  }
-  if (options.verb == Verb::Dead && (options.action == "list" || options.action == "clear"))
-    return options.action + " takes no more words; what is " + word + "?";
-  if (options.verb == Verb::Health || !options.id.empty()) return "what is " + word + "?";
-  if (!is_id(word)) return "'" + word + "' cannot be a job's id: 1 to 128 letters, digits, dashes or underscores";
-  options.id = word;
+std::string set_limit(Options& options, const std::string& text) {
+  int number = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{} || end != text.data() + text.size() || number < 1 || number > 1000)
+    return "must be a number, 1 to 1000";
+  options.limit = number;
   return {};
+}
+
+std::string set_states(Options& options, const std::string& text) {
+  for (std::size_t begin = 0; begin <= text.size();) {
+    std::size_t end = std::min(text.find(',', begin), text.size());
+    std::string state = text.substr(begin, end - begin);
+    if (state.empty() || state.find(' ') != std::string::npos ||
+        (" " + std::string(kStates) + " ").find(" " + state + " ") == std::string::npos)
+      return "must be one or more of " + std::string(kStates) + ", with commas between";
+    begin = end + 1;
+  }
+  options.states = text;
+  return {};
+}
+
+template <std::string Options::*Member>
+std::string set_word(Options& options, const std::string& text) {
+  if (!is_word(text)) return "must be 1 to 128 letters, digits, dashes, underscores or dots";
+  options.*Member = text;
+  return {};
+}
+
+std::vector<Option> job_rows() {
+  const std::uint32_t submit = on(Verb::Submit);
+  return {
+      {"file", "FILE", "read the input from FILE; @FILE as the argument is the same", submit, set_file},
+      {"request", "", "what is given is the whole request, {\"input\": …}, as in test_input.json", submit,
+       set_flag<&Options::request>},
+      {"wait", "", "wait until the job has ended; on a terminal with a bar for its progress",
+       on(Verb::Submit, Verb::Status), set_flag<&Options::wait>},
+      {"stream", "", "wait, and print each chunk of its output the moment it comes", submit,
+       set_flag<&Options::stream>},
+      {"after", "N", "only the chunks behind the Nth [0]", on(Verb::Stream), set_after},
+      {"execution-timeout", "DURATION", "how long the job may run [the endpoint's]", submit,
+       set_duration<&Options::execution_timeout>},
+      {"ttl", "DURATION", "how long the job may exist, its time in the queue included [the endpoint's]", submit,
+       set_duration<&Options::ttl>},
+      {"low-priority", "", "where the endpoint scales: not a reason to start more workers", submit,
+       set_flag<&Options::low_priority>},
+      {"webhook", "URL", "where the endpoint is to post the result", submit, set_webhook},
+      {"idempotency-key", "KEY", "submitted twice with one key, a job runs once [a random one]", submit,
+       set_idempotency_key},
+  };
+}
+
+std::vector<Option> looking_rows() {
+  return {
+      {"watch", "", "draw it again every second, until q or Ctrl-C", on(Verb::Ps), set_flag<&Options::watch>, 'w'},
+      {"follow", "", "go on with new lines as they are written", on(Verb::Logs), set_flag<&Options::follow>, 'f'},
+      {"job", "ID", "only the lines of this job", on(Verb::Logs), set_word<&Options::id>},
+      {"state", "STATE,…", "only jobs in these states", on(Verb::Ps), set_states, 0, kStates},
+      {"error-type", "TYPE", "only jobs that failed with this error", on(Verb::Ps), set_word<&Options::error_type>, 0,
+       "HandlerError WorkerCrash WorkerLost ExecutionTimeout ProtocolViolation Stalled Quarantined Shutdown"},
+      {"worker", "W", "only those of this handler process (w2.7), or of its slot (w2)", on(Verb::Ps, Verb::Logs),
+       set_word<&Options::worker>},
+      {"id", "PREFIX", "only jobs whose id begins like this", on(Verb::Ps), set_word<&Options::id>},
+      {"limit", "N", "at most so many jobs, the newest [20]", on(Verb::Ps), set_limit, 'n'},
+      {"limit", "N", "at most so many past lines, the newest [100]", on(Verb::Logs), set_limit, 'n'},
+      {"quiet", "", "only the jobs' ids, one on a line", on(Verb::Ps), set_flag<&Options::quiet>, 'q'},
+  };
+}
+
+std::vector<Option> general_rows() {
+  constexpr auto kTimeout = set_duration<&Options::timeout>;
+  constexpr auto kJson = set_flag<&Options::json>;
+  const std::uint32_t lines = on(Verb::Logs, Verb::Dead);
+  return {
+      {"json", "", "for programs: JSON, one object on a line", lines, kJson},
+      {"json", "", "for programs: the job, as JSON on one line", on(Verb::Submit, Verb::Status), kJson},
+      {"json", "", "for programs: JSON, on one line", kAll & ~(lines | kWaiting | on(Verb::Top)), kJson},
+      {"timeout", "DURATION", "stop trying and waiting after this long [1m; with --wait or --stream 1d]",
+       on(Verb::Submit), kTimeout},
+      {"timeout", "DURATION", "stop trying and waiting after this long [1m; with --wait 1d]", on(Verb::Status),
+       kTimeout},
+      {"timeout", "DURATION", "stop trying and waiting after this long [1d]", on(Verb::Stream), kTimeout},
+      {"timeout", "DURATION", "stop trying, or looking, after this long [1m; what goes on: never]", kLooking, kTimeout},
+      {"timeout", "DURATION", "stop trying after this long [1m]", kAll & ~(kWaiting | kLooking), kTimeout},
+      {"url", "URL", "the endpoint: http(s)://HOST:PORT[/PATH] or unix:/path [http://127.0.0.1:8000]", kAll, set_url},
+      {"api-key-file", "FILE", "a file that holds the API key, and nothing else", kAll, set_key_file},
+  };
 }
 
 }  // namespace
 
-std::string_view name_of(Verb verb) {
-  switch (verb) {
-    case Verb::Submit: return "submit";
-    case Verb::Status: return "status";
-    case Verb::Cancel: return "cancel";
-    case Verb::Health: return "health";
-    case Verb::Dead: return "dead";
-  }
-  return {};
-}
-
 const std::vector<Option>& options() {
-  static const std::vector<Option> kOptions{
-      {"file", "FILE", "read the input from FILE; @FILE as the argument is the same", for_submit, set_file},
-      {"body", "", "what is given is the whole request, {\"input\": …}, as in test_input.json", for_submit,
-       set_flag<&Options::body>},
-      {"wait", "", "wait until the job has ended", for_waiting, set_flag<&Options::wait>},
-      {"stream", "", "wait, and print each chunk of its output the moment it comes", for_submit,
-       set_flag<&Options::stream>},
-      {"timeout", "DURATION", "stop trying and waiting after this long [1m; with --wait or --stream 1d]", for_all,
-       set_duration<&Options::timeout>},
-      {"execution-timeout", "DURATION", "how long the job may run [the endpoint's]", for_submit,
-       set_duration<&Options::execution_timeout>},
-      {"ttl", "DURATION", "how long the job may exist, its time in the queue included [the endpoint's]", for_submit,
-       set_duration<&Options::ttl>},
-      {"low-priority", "", "where the endpoint scales: not a reason to start more workers", for_submit,
-       set_flag<&Options::low_priority>},
-      {"webhook", "URL", "where the endpoint is to post the result", for_submit, set_webhook},
-      {"idempotency-key", "KEY", "submitted twice with one key, a job runs once [a random one]", for_submit,
-       set_idempotency_key},
-      {"url", "URL", "the endpoint: http(s)://HOST:PORT[/PATH] or unix:/path [http://127.0.0.1:8000]", for_all,
-       set_url},
-      {"api-key-file", "FILE", "a file that holds the API key, and nothing else", for_all, set_key_file},
-  };
+  static const std::vector<Option> kOptions = [] {
+    std::vector<Option> rows = job_rows();
+    for (auto more : {looking_rows(), general_rows()}) rows.insert(rows.end(), more.begin(), more.end());
+    return rows;
+  }();
   return kOptions;
 }
 
-std::variant<Options, Exit> parse(Verb verb, const std::vector<std::string>& arguments) {
-  Options parsed{.verb = verb};
-  set_url(parsed, std::string(kDefaultUrl));
-  auto from_environment = [&](const char* name, auto set, std::string shown) -> std::optional<Exit> {
-    const char* value = std::getenv(name);
-    if (value == nullptr || *value == '\0') return {};
-    std::string problem = set(parsed, value);
-    if (problem.empty()) return {};
-    return usage(name + (shown.empty() ? "=" + std::string(value) : shown) + ": " + problem, verb);
-  };
-  if (auto exit = from_environment("BULKHEAD_URL", set_url, "")) return *exit;
-  if (auto exit = from_environment("BULKHEAD_API_KEY", set_key, "=***")) return *exit;
-
-  bool only_words = false;
-  for (std::size_t i = 0; i < arguments.size(); ++i) {
-    const std::string& word = arguments[i];
-    if (!only_words && (word == "-h" || word == "--help")) return Exit{kOk, help(verb)};
-    if (!only_words && word == "--") {
-      only_words = true;
-      continue;
-    }
-    // A negative number is an input, and a single dash is standard input.
-    bool flag = !only_words && word.starts_with('-') && word.size() > 1 && !(word[1] >= '0' && word[1] <= '9');
-    if (!flag) {
-      if (std::string problem = take_word(parsed, word); !problem.empty()) return usage(problem, verb);
-      continue;
-    }
-    std::string name = word.substr(std::min(word.find_first_not_of('-'), word.size()));
-    name = name.substr(0, name.find('='));
-    const Option* option = word.starts_with("--") ? find(name, verb) : nullptr;
-    if (option == nullptr) return usage(explain_unknown(name, verb), verb);
-    std::string value;
-    std::size_t equals = word.find('=');
-    bool attached = equals != std::string::npos;
-    if (option->value.empty()) {
-      if (attached) return usage("--" + name + " takes no value", verb);
-    } else if (attached) {
-      value = word.substr(equals + 1);
-    } else {
-      if (++i == arguments.size()) return usage("--" + name + " needs " + std::string(option->value), verb);
-      value = arguments[i];
-    }
-    std::string problem = option->set(parsed, value);
-    if (!problem.empty()) return usage("--" + name + (value.empty() ? "" : " " + value) + ": " + problem, verb);
-  }
-  if (verb == Verb::Dead && parsed.action.empty()) return usage("do what? list, show, retry, drop or clear", verb);
-  bool needs_id = verb == Verb::Status || verb == Verb::Cancel ||
-                  (verb == Verb::Dead && parsed.action != "list" && parsed.action != "clear");
-  if (needs_id && parsed.id.empty()) return usage("which job? Give its id, as submit printed it", verb);
-  if (auto problem = check_together(parsed)) return usage(*problem, verb);
-  return parsed;
+std::string set_surroundings(Options& options) {
+  set_url(options, std::string(kDefaultUrl));
+  if (const char* url = std::getenv("BULKHEAD_URL"); url != nullptr && *url != '\0')
+    if (std::string problem = set_url(options, url); !problem.empty())
+      return "BULKHEAD_URL=" + std::string(url) + ": " + problem;
+  if (const char* key = std::getenv("BULKHEAD_API_KEY"); key != nullptr && *key != '\0')
+    if (std::string problem = set_key(options, key); !problem.empty()) return "BULKHEAD_API_KEY=***: " + problem;
+  return {};
 }
 
 }  // namespace bulkhead::client

@@ -3,27 +3,41 @@
 
 #include "supervisor/config/help.hpp"
 
+#include <array>
+
 #include "supervisor/config/options.hpp"
 
 namespace bulkhead::config {
 namespace {
 
 constexpr std::string_view kProgram =
-    R"(bulkhead runs job handlers in processes of their own: one may crash, hang or leak, and no job is lost.
+    "bulkhead runs job handlers in processes of their own: one may crash, hang or leak, and no job is lost.\n";
 
-Usage:
-  bulkhead run   [options] -- COMMAND…     a worker of a RunPod endpoint; or the handler once, on its test input
-  bulkhead serve [options] -- COMMAND…     an endpoint: take jobs over HTTP, keep them, run them
-  bulkhead check [run|serve] [options] [-- COMMAND…]
-                                           print every setting in force and where it comes from
-  bulkhead doctor [options]                what of this machine Bulkhead can use, and what is missing
-  bulkhead submit [options] JSON           send a job to an endpoint; --wait for its output
-  bulkhead status|cancel [options] ID      what became of a job; end it
-  bulkhead dead list|show|retry|drop|clear jobs that crashed for good, and inputs in quarantine
-  bulkhead health [options]                whether an endpoint is ready, and its counts
-  bulkhead journal inspect|verify|backup   what a state directory holds, whether it is whole, a copy of it
-  bulkhead init [options] -- COMMAND…      the first process of a container, for any command
-  bulkhead --version
+constexpr std::array kCommands{
+    Command{"run", "[options] -- COMMAND…", "a worker of a RunPod endpoint; or the handler once, on its test input"},
+    Command{"serve", "[options] -- COMMAND…", "an endpoint: take jobs over HTTP, keep them, run them"},
+    Command{"check", "[run|serve] [options]", "print every setting in force and where it comes from"},
+    Command{"doctor", "[options]", "what of this machine Bulkhead can use, and what is missing"},
+    Command{"submit", "[options] JSON", "send a job to an endpoint; --wait for its output"},
+    Command{"status", "[options] ID", "what became of a job"},
+    Command{"stream", "[options] ID", "the chunks of a job's output, as they come"},
+    Command{"cancel", "[options] ID", "end a job"},
+    Command{"retry", "[options] ID", "run a job that failed once more"},
+    Command{"purge", "[options]", "cancel all jobs that wait"},
+    Command{"health", "[options]", "whether an endpoint is ready, and its counts"},
+    Command{"ps", "[options]", "handler processes and jobs; --watch"},
+    Command{"top", "[options]", "the same and more, live on the whole terminal"},
+    Command{"logs", "[options]", "what handlers and the supervisor wrote; --follow"},
+    Command{"drain", "[options]", "let running jobs end, take no more, end"},
+    Command{"scale", "[options] N", "another number of handler processes"},
+    Command{"dead", "list|show|retry|drop|clear", "jobs that crashed for good, and inputs in quarantine"},
+    Command{"journal", "inspect|verify|backup", "what a state directory holds, whether it is whole, a copy of it"},
+    Command{"init", "[options] -- COMMAND…", "the first process of a container, for any command"},
+    Command{"completion", "bash|zsh|fish", "a script that makes the shell complete all this"},
+};
+
+constexpr std::string_view kStart =
+    R"(  bulkhead --version
 
 Start here (COMMAND is your handler and its arguments, all that stands behind the two dashes):
   bulkhead run -- ./handler --test_input '{"input": {"name": "you"}}'
@@ -31,8 +45,8 @@ Start here (COMMAND is your handler and its arguments, all that stands behind th
   bulkhead submit --wait '{"name": "you"}'
   curl http://127.0.0.1:8000/runsync -d '{"input": {"name": "you"}}'
 
-`bulkhead serve --help` explains the options, the settings file and the addresses clients use. submit, status, cancel
-and health have a help of their own, and exit codes of their own.
+`bulkhead serve --help` explains the options, the settings file and the addresses clients use. Each of the others has a
+help of its own; those that ask an endpoint (submit to dead) have exit codes of their own, too.
 
 )";
 
@@ -158,7 +172,19 @@ std::string option_lines(Subcommand subcommand) {
 
 }  // namespace
 
-std::string program_help() { return std::string(kProgram) + std::string(kExitCodes); }
+std::span<const Command> commands() { return kCommands; }
+
+std::string program_help() {
+  std::string text(kProgram);
+  text += "\nUsage:\n";
+  for (const Command& command : kCommands) {
+    std::string left = "bulkhead " + std::string(command.name) + " " + std::string(command.words);
+    // "…" is three bytes and one column.
+    std::size_t columns = left.size() - (left.ends_with("…") ? 2 : 0);
+    text.append("  ").append(left).append(42 - columns, ' ').append(command.summary).append("\n");
+  }
+  return text.append(kStart).append(kExitCodes);
+}
 
 std::string subcommand_help(Subcommand subcommand, bool check) {
   if (subcommand == Subcommand::Doctor) return std::string(kDoctor);

@@ -111,9 +111,12 @@ std::variant<CommandLine, Exit> read_command_line(int argc, const char* const* a
   line.check = verb == "check";
   line.subcommand = verb == "run" ? Subcommand::Run : verb == "doctor" ? Subcommand::Doctor : Subcommand::Serve;
   if (verb != "run" && verb != "serve" && verb != "doctor" && !line.check) {
-    return Exit{kUsage, "bulkhead: what is " + std::string(verb) +
-                            "? Say run, serve, check, doctor, submit, status, cancel, dead, health, journal or init "
-                            "first.\nTry `bulkhead --help`.\n"};
+    std::vector<std::string_view> names;
+    for (const Command& command : commands()) names.push_back(command.name);
+    std::string_view near = nearest(verb, names);
+    std::string hint = near.empty() ? "" : " Did you mean " + std::string(near) + "?";
+    return Exit{kUsage, "bulkhead: what is " + std::string(verb) + "?" + hint +
+                            "\nTry `bulkhead --help`, which lists the commands.\n"};
   }
 
   // `check run …`, `check serve …`: what that would use; `check …`: the latter, and what only run has.

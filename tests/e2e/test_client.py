@@ -78,9 +78,9 @@ def test_submit_prints_the_id_and_status_the_job(ask):
     assert done.returncode == 0 and done.stderr == ""
     job = done.stdout.removesuffix("\n")
     assert "\n" not in job and job.endswith("-u1")
-    state = json.loads(ask.good("status", "--wait", job))
+    state = json.loads(ask.good("status", "--json", "--wait", job))
     assert state["id"] == job and state["status"] == "COMPLETED" and state["output"] == {"n": 1}
-    assert json.loads(ask.good("status", job)) == state
+    assert json.loads(ask.good("status", "--json", job)) == state
 
 
 def test_the_input_is_an_argument_a_file_or_standard_input(ask, tmp_path):
@@ -103,17 +103,17 @@ def test_an_output_of_several_lines_is_printed_on_one(ask):
     assert ask.good("submit", "--wait", '{\n  "a": 1,\r\n  "b": [2]\n}') == '{   "a": 1,    "b": [2] }'
 
 
-def test_body_is_the_whole_request(ask, tmp_path):
+def test_request_is_the_whole_request(ask, tmp_path):
     file = tmp_path / "test_input.json"
     file.write_text('{"id": "test", "input": {"n": 5}, "policy": {"ttl": 60000}}')
-    assert ask.good("submit", "--wait", "--body", f"@{file}") == '{"n": 5}'
-    both = ask("submit", "--body", f"@{file}", "--ttl", "1h")
+    assert ask.good("submit", "--wait", "--request", f"@{file}") == '{"n": 5}'
+    both = ask("submit", "--request", f"@{file}", "--ttl", "1h")
     assert both.returncode == 2 and "policy" in both.stderr
-    without = ask("submit", "--body", '{"n": 5}')
+    without = ask("submit", "--request", '{"n": 5}')
     assert without.returncode == 2 and "input" in without.stderr
     # The whole request given as the input is most likely a mistake; it is done as it was said.
     done = ask("submit", "--wait", f"@{file}")
-    assert done.returncode == 0 and "--body" in done.stderr and json.loads(done.stdout)["input"] == {"n": 5}
+    assert done.returncode == 0 and "--request" in done.stderr and json.loads(done.stdout)["input"] == {"n": 5}
 
 
 def test_an_input_of_many_megabytes(ask):
@@ -125,7 +125,7 @@ def test_an_input_of_many_megabytes(ask):
                                          ('{"a": 1,\n "b": tru }', "line 2, column"), ("[1] [2]", "line 1, column 5"),
                                          ("[" * 600 + "]" * 600, "too deep")])
 def test_bad_json_is_refused_with_its_place_before_it_is_sent(text, where):
-    nobody = Client("http://127.0.0.1:1")  # it would say 3 if it got that far
+    nobody = Client("http://127.0.0.1:1")  # it would say 5 if it got that far
     for done in (nobody("submit", text), nobody("submit", stdin=text)):
         assert done.returncode == 2 and where in done.stderr, done.stderr
         assert done.stdout == ""
@@ -161,42 +161,42 @@ def test_a_failed_job_is_1_and_its_reason_is_told(visit, job, word):
     done = visit("submit", "--wait", json.dumps(job))
     assert done.returncode == 1 and done.stdout == "" and word in done.stderr
     job_id = done.stderr.split("job ", 1)[1].split()[0]
-    assert f"bulkhead status {job_id}" in done.stderr
-    later = visit("status", job_id)
+    assert f"bulkhead status --json {job_id}" in done.stderr and len(done.stderr.splitlines()) <= 3
+    later = visit("status", "--json", job_id)
     assert later.returncode == 1 and json.loads(later.stdout)["status"] == "FAILED"
 
 
-def test_a_cancelled_job_is_4(visit):
+def test_a_cancelled_job_is_1(visit):
     waiting = visit.start("submit", "--wait", '{"do": "sleep_ms", "ms": 60000}')
     job = waiting.stderr.readline().split()[2]
-    assert json.loads(visit.good("cancel", job)) == {"id": job, "status": "CANCELLED"}
+    assert json.loads(visit.good("cancel", "--json", job)) == {"id": job, "status": "CANCELLED"}
     out, err = waiting.communicate(timeout=PATIENCE)
-    assert waiting.returncode == 4 and out == "" and "CANCELLED" in err
-    assert visit("status", job).returncode == 4
+    assert waiting.returncode == 1 and out == "" and "CANCELLED" in err
+    assert visit("status", job).returncode == 1
 
 
-def test_a_job_that_expired_is_4(tmp_path):
+def test_a_job_that_expired_is_1(tmp_path):
     with Endpoint(ZOO, "--grace", "1s", state=tmp_path / "state") as endpoint:
         ask = Client(url_of(endpoint))
         ask.good("submit", '{"do": "sleep_ms", "ms": 600000}')
         done = ask("submit", "--wait", "--ttl", "10s", '{"do": "ok"}')
-        assert done.returncode == 4 and "TIMED_OUT" in done.stderr
+        assert done.returncode == 1 and "TIMED_OUT" in done.stderr
 
 
 def test_cancel_says_when_there_was_nothing_left_to_cancel(ask, echo):
     job = ask.good("submit", "1")
     echo.wait(job)
-    done = ask("cancel", job)
+    done = ask("cancel", "--json", job)
     assert done.returncode == 0 and json.loads(done.stdout)["status"] == "COMPLETED" and "had ended before" in done.stderr
 
 
-def test_a_timeout_of_the_wait_is_5_and_leaves_the_job(visit, zoo):
+def test_a_timeout_of_the_wait_is_3_and_leaves_the_job(visit, zoo):
     done = visit("submit", "--wait", "--timeout", "1s", '{"do": "sleep_ms", "ms": 60000}')
-    assert done.returncode == 5 and done.stdout == ""
+    assert done.returncode == 3 and done.stdout == ""
     back = done.stderr.strip().splitlines()[-1].split("bulkhead ")[-1].split()  # what it says to call
     assert back[:2] == ["status", "--wait"] and back[-1].endswith("-u1")
     assert zoo.get(f"/status/{back[-1]}").json["status"] in ("IN_PROGRESS", "IN_QUEUE")
-    assert visit("status", "--wait", "--timeout", "500ms", back[-1]).returncode == 5
+    assert visit("status", "--wait", "--timeout", "500ms", back[-1]).returncode == 3
     visit.good("cancel", back[-1])
 
 
@@ -208,8 +208,9 @@ def test_an_interrupt_leaves_the_job_and_says_how_to_come_back(visit, zoo, how):
     waiting.send_signal(signal.SIGINT)
     out, err = waiting.communicate(timeout=PATIENCE)
     assert waiting.returncode == 130 and out == ""
-    assert f"bulkhead status --wait --url {url_of(zoo)} {job}" in err
-    assert json.loads(visit.good("status", "--wait", job))["output"] == {"slept_ms": 1500}
+    back = "stream" if how == "--stream" else "status --wait"
+    assert f"bulkhead {back} --url {url_of(zoo)} {job}" in err
+    assert json.loads(visit.good("status", "--json", "--wait", job))["output"] == {"slept_ms": 1500}
 
 
 def test_chunks_are_printed_as_they_come(tmp_path):
@@ -221,7 +222,7 @@ def test_chunks_are_printed_as_they_come(tmp_path):
         assert endpoint.get(f"/status/{job}").json["status"] == "IN_PROGRESS"
         ask.good("cancel", job)
         out, err = streaming.communicate(timeout=PATIENCE)
-        assert streaming.returncode == 4 and out == "", err
+        assert streaming.returncode == 1 and out == "", err
         whole = ask.good("submit", "--stream", '{"chunks": 40, "do": "ok", "value": {"last": true}}')
         assert whole.splitlines() == [*map(str, range(40)), '{"last":true}']
         failed = ask("submit", "--stream", '{"chunks": 2, "do": "segfault"}')
@@ -234,9 +235,10 @@ def test_a_handler_that_does_not_stream_has_its_output_printed(ask):
 
 
 def test_health(ask, tmp_path):
-    assert json.loads(ask.good("health"))["workers"]["ready"] == 1
+    assert json.loads(ask.good("health", "--json"))["workers"]["ready"] == 1
+    assert ask.good("health").splitlines()[1].startswith("workers  ready 1  idle 1")
     with Endpoint([*ZOO, "--setup", "slow:600000"], "--grace", "1s", state=tmp_path / "state", ready=False) as endpoint:
-        done = Client(url_of(endpoint))("health")
+        done = Client(url_of(endpoint))("health", "--json")
         assert done.returncode == 1 and json.loads(done.stdout)["workers"]["ready"] == 0 and "ready" in done.stderr
 
 
@@ -264,15 +266,15 @@ def test_a_unix_socket(tmp_path):
         ask = Client(f"unix:{path}")
         assert ask.good("submit", "--wait", '{"n": 1}') == '{"n": 1}'
         assert ask.good("submit", "--stream", '{"n": 2}') == '{"n": 2}'
-        assert json.loads(ask.good("health"))["workers"]["ready"] == 1
+        assert json.loads(ask.good("health", "--json"))["workers"]["ready"] == 1
 
 
 def test_keys_come_from_the_environment_or_a_file(tmp_path):
     with Endpoint(ECHO, state=tmp_path / "state", env={"BULKHEAD_API_KEYS": "me=s3cret"}, ready=False) as endpoint:
         url = url_of(endpoint)
         without = Client(url)("submit", "1")
-        assert without.returncode == 3 and "set BULKHEAD_API_KEY" in without.stderr
-        assert Client(url, BULKHEAD_API_KEY="wrong")("health").returncode == 3
+        assert without.returncode == 6 and "set BULKHEAD_API_KEY" in without.stderr
+        assert Client(url, BULKHEAD_API_KEY="wrong")("health").returncode == 6
         mine = Client(url, BULKHEAD_API_KEY="s3cret")
         assert mine.good("submit", "--wait", "1") == "1"
         key = tmp_path / "key"
@@ -280,7 +282,7 @@ def test_keys_come_from_the_environment_or_a_file(tmp_path):
         assert Client(url).good("submit", "--wait", "--api-key-file", str(key), "1") == "1"
         key.write_text("me=s3cret\n")  # the form of serve's file
         named = Client(url)("health", "--api-key-file", str(key))
-        assert named.returncode == 3 and "the key alone" in named.stderr
+        assert named.returncode == 6 and "the key alone" in named.stderr
         waiting = mine.start("submit", "--wait", "--timeout", "30s", "2")
         arguments = Path(f"/proc/{waiting.pid}/cmdline").read_bytes()
         waiting.communicate(timeout=PATIENCE)
@@ -289,13 +291,15 @@ def test_keys_come_from_the_environment_or_a_file(tmp_path):
         assert refused.returncode == 2 and "BULKHEAD_API_KEY" in refused.stderr and "s3cret" not in refused.stderr
 
 
-def test_nobody_there_is_3_at_once_and_says_what_to_do(tmp_path):
+def test_nobody_there_is_5_at_once_and_says_what_to_do(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
     for url in (f"http://127.0.0.1:{port}", f"unix:{tmp_path}/none"):
-        for command in (["submit", "1"], ["submit", "--wait", "1"], ["status", "a-u1"], ["cancel", "a-u1"], ["health"]):
+        for command in (["submit", "1"], ["submit", "--wait", "1"], ["status", "a-u1"], ["stream", "a-u1"], ["cancel", "a-u1"],
+                        ["retry", "a-u1"], ["purge"], ["health"], ["ps"], ["logs"], ["logs", "-f"], ["drain"], ["scale", "2"],
+                        ["dead", "list"]):
             done = Client(url)(*command)
-            assert done.returncode == 3 and done.stdout == "", (command, done.stderr)
+            assert done.returncode == 5 and len(done.stderr.splitlines()) <= 3 and done.stdout == "", (command, done.stderr)
             assert "is `bulkhead serve` running" in done.stderr and url in done.stderr
 
 
@@ -323,17 +327,20 @@ def test_what_is_no_endpoint_is_told_apart(status, body):
             stranger = Client(f"http://127.0.0.1:{server.server_address[1]}")
             for command in (["submit", "1"], ["status", "a-u1"], ["health"]):
                 done = stranger(*command)
-                assert done.returncode == 3 and done.stdout == "" and "\x1b" not in done.stderr
+                assert done.returncode == 5 and done.stdout == "" and "\x1b" not in done.stderr
+                assert len(done.stderr.splitlines()) <= 3
                 assert "not an endpoint" in done.stderr or f"HTTP {status}" in done.stderr, done.stderr
         finally:
             server.shutdown()
             thread.join()
 
 
-def test_an_unknown_job_is_3(ask):
-    for command in (["status", "none-u1"], ["status", "--wait", "none-u1"], ["cancel", "none-u1"]):
+def test_an_unknown_job_is_4(ask):
+    for command in (["status", "none-u1"], ["status", "--wait", "none-u1"], ["stream", "none-u1"], ["cancel", "none-u1"],
+                    ["retry", "none-u1"], ["dead", "show", "none-u1"]):
         done = ask(*command)
-        assert done.returncode == 3 and "none-u1" in done.stderr and done.stdout == ""
+        assert done.returncode == 4 and len(done.stderr.splitlines()) <= 3 and "bulkhead " in done.stderr
+        assert "none-u1" in done.stderr and done.stdout == ""
 
 
 # ---- what breaks on the way ------------------------------------------------------------------------------------------
@@ -363,7 +370,7 @@ def test_a_submission_waits_for_room(tmp_path):
         until(lambda: endpoint.get(f"/status/{running}").json["status"] == "IN_PROGRESS", what="its start")
         queued = ask.good("submit", '{"do": "ok", "value": 1}')
         full = ask("submit", "--timeout", "1s", '{"do": "ok", "value": 2}')
-        assert full.returncode == 3 and "trying again" in full.stderr
+        assert full.returncode == 5 and "trying again" in full.stderr
         patient = ask.start("submit", "--wait", '{"do": "ok", "value": 3}')
         assert "trying again" in patient.stderr.readline()
         ask.good("cancel", running)
@@ -465,7 +472,7 @@ def test_a_stream_that_breaks_goes_on_behind_the_last_chunk(tmp_path):
 # ---- the command line itself -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["submit", "status", "cancel", "health"])
+@pytest.mark.parametrize("command", ["submit", "status", "stream", "cancel", "retry", "purge", "health", "ps", "top", "logs", "drain", "scale", "dead"])
 def test_each_command_has_its_own_help_with_an_example(command):
     for flag in ("--help", "-h"):
         text = Client("").good(command, flag)
@@ -477,7 +484,11 @@ def test_each_command_has_its_own_help_with_an_example(command):
 
 @pytest.mark.parametrize("arguments, word", [
     (["status"], "which job"), (["status", "a/b"], "id"), (["status", "../health"], "id"), (["cancel", "a", "b"], "what is b"),
-    (["health", "x"], "what is x"), (["submit", "1", "2"], "one input"), (["submit", "--nope", "1"], "unknown option --nope"),
+    (["health", "x"], "what is x"), (["scale"], "how many"), (["scale", "many"], "0 to 1024"), (["scale", "1025"], "0 to 1024"),
+    (["retry"], "which job"), (["stream", "a", "--after", "-1"], "number of a chunk"), (["ps", "--state", "DONE"], "IN_QUEUE"),
+    (["ps", "-n"], "-n needs N"), (["ps", "-n0"], "1 to 1000"), (["logs", "-x"], "unknown option"), (["logs", "--job", "a/b"], "letters"),
+    (["submit", "--json", "--stream", "1"], "one of them"), (["submit", "--body", "1"], "unknown option --body"), (["ps", "-q", "--json"], "without"),
+    (["top"], "needs a terminal"), (["submit", "1", "2"], "one input"), (["submit", "--nope", "1"], "unknown option --nope"),
     (["status", "--stream", "a"], "not an option of status"), (["submit", "--timeout"], "needs DURATION"),
     (["submit", "--timeout", "soon", "1"], "such as 500ms"), (["submit", "--wait=1", "1"], "takes no value"),
     (["submit", "@"], "name of a file"), (["submit", "@/no/such/file"], "cannot read"), (["submit", "1", "--file", "x"], "once"),

@@ -24,7 +24,7 @@ def serve(tmp_path, *options, command=HANDLER, **more):
 def dead(endpoint, *words, code=0):
     """`bulkhead dead …`, its answer parsed: one value a line."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("BULKHEAD_")}
-    done = subprocess.run([BULKHEAD, "dead", *words, "--url", f"http://{endpoint.host}:{endpoint.port}"], env=env,
+    done = subprocess.run([BULKHEAD, "dead", *words, "--json", "--url", f"http://{endpoint.host}:{endpoint.port}"], env=env,
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
     assert done.returncode == code, (words, done)
     return [json.loads(line) for line in done.stdout.splitlines()] if code == 0 else done.stderr
@@ -48,8 +48,8 @@ def test_a_job_that_crashes_for_good_is_a_dead_letter(tmp_path, durability):
         assert whole["error"] == json.loads(state["error"])
         assert dead(endpoint, "drop", state["id"]) == [{"id": state["id"], "dropped": True}]
         assert dead(endpoint, "list") == []
-        assert "no dead letter" in dead(endpoint, "show", state["id"], code=3)
-        assert "no dead letter" in dead(endpoint, "drop", "never-was", code=3)
+        assert "no dead letter" in dead(endpoint, "show", state["id"], code=4)
+        assert "no dead letter" in dead(endpoint, "drop", "never-was", code=4)
 
 
 def test_a_dead_letter_outlives_its_job_and_comes_back_to_life(tmp_path):
@@ -99,7 +99,7 @@ def test_an_input_that_crashes_is_refused_after_its_third_child(tmp_path):
         letters = {letter["id"]: letter["error_type"] for letter in dead(endpoint, "list")}
         assert letters[first["id"]] == "WorkerCrash" and letters[second["id"]] == "Quarantined"
         assert third["id"] not in letters, "it cost nothing"
-        assert "quarantine" in dead(endpoint, "retry", first["id"], code=3)
+        assert "quarantine" in dead(endpoint, "retry", first["id"], code=1)
     with serve(tmp_path, *options, env={"LEDGER": str(ledger)}) as endpoint:  # the journal remembers
         assert json.loads(endpoint.runsync(POISON)["error"])["error_type"] == "Quarantined"
         assert len(ledger.read_text().splitlines()) == 5
