@@ -10,6 +10,7 @@
 
 #include "client/client.hpp"
 #include "supervisor/become_init.hpp"
+#include "supervisor/completion.hpp"
 #include "supervisor/config/config.hpp"
 #include "supervisor/doctor/doctor.hpp"
 #include "supervisor/journal_command.hpp"
@@ -88,6 +89,7 @@ int supervise(config::Config config, const config::Environment& environment, Sup
 int main(int argc, char** argv) {
   if (argc > 1 && std::string_view(argv[1]) == "init") return become_init(argv);
   if (auto code = client::run(argc, argv)) return *code;
+  if (argc > 1 && std::string_view(argv[1]) == "completion") return completion_command(argc - 2, argv + 2);
   const auto environment = config::environment_of(environ);
   if (argc > 1 && std::string_view(argv[1]) == "journal") return journal_command(argc - 2, argv + 2, environment);
   auto parsed = config::parse(argc, argv, environment);
