@@ -18,6 +18,7 @@ void Head::clear() {
   bad_host = false;
   http11 = true;
   chunked = false;
+  cross_site = false;
   strange_encoding = false;
   expects_continue = false;
   keep_alive = true;

@@ -33,6 +33,7 @@ struct Head {
   bool bad_host = false;  ///< one that names no host
   bool http11 = true;
   bool chunked = false;
+  bool cross_site = false;        ///< a browser sends it for a page of another site
   bool strange_encoding = false;  ///< Transfer-Encoding other than chunked
   bool expects_continue = false;
   bool keep_alive = true;

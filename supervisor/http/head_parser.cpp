@@ -51,6 +51,10 @@ void HeadParser::on_field_impl(field name, text name_text, text value, error_cod
     case field::accept: keep(head_.accept); break;
     case field::accept_encoding: keep(head_.accept_encoding); break;
     case field::if_none_match: keep(head_.if_none_match); break;
+    case field::sec_fetch_site:
+      // Only browsers send it, and no page can change it. "same-origin" is our own page, "none" the address line.
+      head_.cross_site |= value == "cross-site" || value == "same-site";
+      break;
     case field::transfer_encoding: head_.strange_encoding |= !beast::iequals(value, "chunked"); break;
     case field::expect:
       if (beast::iequals(value, "100-continue")) {

@@ -193,6 +193,11 @@ std::optional<Problem> Session::judge_head() {
     return Problem{
         .status = 405, .code = "method_not_allowed", .message = route_->shown() + " takes " + route_->allowed()};
   }
+  // Without keys, being on this machine is what lets one in; a page from anywhere, in a browser here, is not.
+  if (route_->name == "bulkhead" && head_.cross_site && head_.method == Method::Post && server_.keys_.open()) {
+    return Problem{
+        .status = 403, .code = "cross_site", .message = "not from another site's page; set API keys to allow it"};
+  }
   if (auto wait = server_.rates_.admit(route_->name, server_.api_.clock.now().mono)) {
     return Problem{
         .status = 429, .code = "rate_limited", .message = "too many requests to this path", .retry_after = *wait};

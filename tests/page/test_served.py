@@ -80,6 +80,18 @@ def test_it_is_sent_packed_to_those_who_take_that(endpoint):
         assert "Content-Encoding" not in answer.headers and answer.body == plain.body
 
 
+def test_another_sites_page_steers_nothing(endpoint, tmp_path):
+    """A browser on this machine reaches an endpoint without keys, whatever page it shows."""
+    clear = "/bulkhead/quarantine/clear"
+    with Endpoint([example("echo")], state=tmp_path / "state") as keyless:
+        for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)):
+            assert keyless.post(clear, headers={"Sec-Fetch-Site": site}).status == status, site
+        assert keyless.post(clear).status == 200
+        assert keyless.get("/bulkhead/dead", headers={"Sec-Fetch-Site": "cross-site"}).status == 200
+    with_key = {"Authorization": "Bearer secret-secret-secret", "Sec-Fetch-Site": "cross-site"}
+    assert endpoint.post(clear, headers=with_key).status == 200
+
+
 def test_there_is_nothing_else(endpoint):
     for path in ("/page", "/page/", "/page/none.js", "/page/a/b.js", "/page/../etc/passwd", "/page/%2e%2e/x", "/page/app.js/"):
         assert endpoint.get(path, headers={"Authorization": "Bearer secret-secret-secret"}).status == 404, path
