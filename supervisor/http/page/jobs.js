@@ -10,7 +10,7 @@ import { jobLink } from './links.js';
 
 const kPage = 50;
 const kMostRequests = 200;     // for one page
-const kRefreshAfter = 1_000;   // ms, between two looks at the first page at least
+const kRefreshAfter = 800;     // ms, between two looks at the first page at least
 
 let cursors = [null];  // where each page shown so far begins; the last is the one at hand
 let next = null;       // where the following page begins

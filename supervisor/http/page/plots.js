@@ -6,6 +6,7 @@ import { count, duration, minute, second } from './format.js';
 
 const kHour = 3_600_000;
 const kShortest = 300_000;
+const kMarksWithLines = 40;  // with more of them the lines would hide the plot
 const { Dygraph } = window;
 // Its legend sets styles by attribute, which the content security policy forbids.
 Dygraph.PLUGINS = Dygraph.PLUGINS.filter((plugin) => plugin !== Dygraph.Plugins.Legend);
@@ -145,15 +146,20 @@ class Plot {
     context.strokeStyle = context.fillStyle = colour('--mark');
     context.lineWidth = 1;
     context.setLineDash([2, 3]);
+    const lines = this.#marks.length <= kMarksWithLines;
     let last = -Infinity;
     for (const mark of this.#marks) {
       const x = Math.round(graph.toDomXCoord(mark.at)) + 0.5;
       if (x < area.x || x > area.x + area.w || x - last < 3) continue;
       last = x;
-      context.beginPath();
-      context.moveTo(x, area.y + 6);
-      context.lineTo(x, area.y + area.h);
-      context.stroke();
+      if (lines) {
+        context.globalAlpha = 0.55;
+        context.beginPath();
+        context.moveTo(x, area.y + 6);
+        context.lineTo(x, area.y + area.h);
+        context.stroke();
+        context.globalAlpha = 1;
+      }
       context.beginPath();
       context.moveTo(x - 4, area.y);
       context.lineTo(x + 4, area.y);
