@@ -73,7 +73,9 @@ Exit Endpoint::explain(const Answer& answer) const {
       }
       return {kNoAnswer,
               text + "bulkhead: is --url right? If it is, what runs there has no such path: an older Bulkhead?\n"};
-    case 409: return {kJobFailed, text + "bulkhead: `bulkhead status " + options_.id + "` says how it stands\n"};
+    case 409:
+      if (!options_.id.empty()) text += "bulkhead: `bulkhead status " + options_.id + "` says how it stands\n";
+      return {kJobFailed, text};
     default: break;
   }
   if (answer.status >= 300 && answer.status < 400) {

@@ -26,8 +26,9 @@ namespace {
 constexpr auto kPatience = 2min;  // as Endpoint's
 constexpr int kMostShown = 20;    // jobs, unless --limit says otherwise
 
-std::string job_query(const Options& options) {
-  std::string path = "/bulkhead/jobs?limit=" + std::to_string(options.limit.value_or(kMostShown));
+std::string job_query(const Options& options, std::size_t limit, std::optional<std::int64_t> before) {
+  std::string path = "/bulkhead/jobs?limit=" + std::to_string(limit);
+  if (before) path += "&before=" + std::to_string(*before);
   auto add = [&](const char* name, const std::string& value) {
     if (!value.empty()) path.append("&").append(name).append("=").append(value);
   };
@@ -42,13 +43,20 @@ bool is_of(const std::string& child, const std::string& worker) {
   return worker.empty() || child == worker || child.starts_with(worker + ".");
 }
 
+struct Jobs {
+  std::vector<JobRow> rows;
+  std::vector<std::string> json;  ///< the same, as they came
+};
+
 /// What ps shows at one moment.
 struct Page {
   std::string snapshot;
-  std::string jobs;
+  Jobs jobs;
 
   std::string json() const {
-    return "{\"snapshot\":" + one_line(snapshot) + ",\"jobs\":" + one_line(member(jobs, "jobs")) + "}";
+    std::string text = "{\"snapshot\":" + one_line(snapshot) + ",\"jobs\":[";
+    for (std::size_t i = 0; i < jobs.json.size(); ++i) text.append(i > 0 ? "," : "").append(jobs.json[i]);
+    return text + "]}";
   }
 
   std::vector<std::string> lines(const Options& options, const Look& look) const {
@@ -59,29 +67,47 @@ struct Page {
     for (const Cell& cell : phase_cells(*seen)) head.push_back(cell);
     std::vector<std::string> lines{line_of(head, look), line_of(job_cells(*seen), look), ""};
     for (std::string& line : child_table(*seen).lines(look)) lines.push_back(std::move(line));
-    auto rows = jobs_of(jobs);
-    if (rows.empty()) return lines;
+    if (jobs.rows.empty()) return lines;
     lines.emplace_back();
-    for (std::string& line : job_table(rows, seen->at).lines(look)) lines.push_back(std::move(line));
+    for (std::string& line : job_table(jobs.rows, seen->at).lines(look)) lines.push_back(std::move(line));
     return lines;
   }
 };
+
+/// The jobs that are asked for. Of many an answer looks at a part, and says where to go on: not for ever.
+std::variant<Jobs, Exit> jobs_at(Endpoint& endpoint, const Options& options) {
+  constexpr int kMostAnswers = 100;
+  const auto wanted = static_cast<std::size_t>(options.limit.value_or(kMostShown));
+  Jobs jobs;
+  std::optional<std::int64_t> before;
+  for (int i = 0; i < kMostAnswers && jobs.rows.size() < wanted; ++i) {
+    auto answer = endpoint.ask(false, job_query(options, wanted - jobs.rows.size(), before));
+    if (auto* exit = std::get_if<Exit>(&answer)) return *exit;
+    const auto& text = std::get<std::string>(answer);
+    each_element(member(text, "jobs"), [&](std::string_view job) { jobs.json.push_back(one_line(job)); });
+    JobPage page = jobs_of(text);
+    jobs.rows.insert(jobs.rows.end(), page.rows.begin(), page.rows.end());
+    before = page.before;
+    if (!before) break;
+  }
+  return jobs;
+}
 
 std::variant<Page, Exit> look_at(Endpoint& endpoint, const Options& options) {
   Page page;
   auto snapshot = endpoint.ask(false, "/bulkhead/snapshot");
   if (auto* exit = std::get_if<Exit>(&snapshot)) return *exit;
   page.snapshot = std::move(std::get<std::string>(snapshot));
-  auto jobs = endpoint.ask(false, job_query(options));
+  auto jobs = jobs_at(endpoint, options);
   if (auto* exit = std::get_if<Exit>(&jobs)) return *exit;
-  page.jobs = std::move(std::get<std::string>(jobs));
+  page.jobs = std::move(std::get<Jobs>(jobs));
   return page;
 }
 
 int print_ids(Endpoint& endpoint, const Options& options) {
-  auto jobs = endpoint.ask(false, job_query(options));
+  auto jobs = jobs_at(endpoint, options);
   if (auto* exit = std::get_if<Exit>(&jobs)) return print(*exit);
-  for (const JobRow& job : jobs_of(std::get<std::string>(jobs))) print_line(job.id);
+  for (const JobRow& job : std::get<Jobs>(jobs).rows) print_line(job.id);
   return finish(kOk);
 }
 

@@ -150,11 +150,12 @@ std::string set_after(Options& options, const std::string& text) {
   return {};
 }
 
+template <int Most>
 std::string set_limit(Options& options, const std::string& text) {
   int number = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc{} || end != text.data() + text.size() || number < 1 || number > 1000)
-    return "must be a number, 1 to 1000";
+  if (error != std::errc{} || end != text.data() + text.size() || number < 1 || number > Most)
+    return "must be a number, 1 to " + std::to_string(Most);
   options.limit = number;
   return {};
 }
@@ -213,8 +214,8 @@ std::vector<Option> looking_rows() {
       {"worker", "W", "only those of this handler process (w2.7), or of its slot (w2)", on(Verb::Ps, Verb::Logs),
        set_word<&Options::worker>},
       {"id", "PREFIX", "only jobs whose id begins like this", on(Verb::Ps), set_word<&Options::id>},
-      {"limit", "N", "at most so many jobs, the newest [20]", on(Verb::Ps), set_limit, 'n'},
-      {"limit", "N", "at most so many past lines, the newest [100]", on(Verb::Logs), set_limit, 'n'},
+      {"limit", "N", "at most so many jobs, the newest [20]", on(Verb::Ps), set_limit<1000>, 'n'},
+      {"limit", "N", "at most so many past lines, the newest [100]", on(Verb::Logs), set_limit<10'000>, 'n'},
       {"quiet", "", "only the jobs' ids, one on a line", on(Verb::Ps), set_flag<&Options::quiet>, 'q'},
   };
 }

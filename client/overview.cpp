@@ -130,13 +130,13 @@ Colour colour_of_child(const ChildRow& child) {
   return child.state == "dead" ? Colour::Bad : Colour::Doubtful;
 }
 
-/// "3f0c…-u1 1.2s, and 2 more".
+/// "1.2s 3f0c…-u1, and 2 more": what is short first, for the line may be cut.
 std::string running_in(const ChildRow& child) {
   if (child.jobs.empty()) return "";
   const RunningJob& first = child.jobs.front();
-  std::string text = first.id + " " + readable_time(first.age_ms);
-  if (first.attempt > 1) text += " try " + std::to_string(first.attempt);
-  if (!first.entered) text += " (handed over)";
+  std::string text = readable_time(first.age_ms) + (first.entered ? " " : " not begun ");
+  if (first.attempt > 1) text += "try " + std::to_string(first.attempt) + " ";
+  text += first.id;
   return child.jobs.size() == 1 ? text : text + ", and " + std::to_string(child.jobs.size() - 1) + " more";
 }
 
@@ -166,6 +166,8 @@ std::optional<Overview> overview_of(std::string_view text_of_it) {
                 .retried = whole(totals, "retried"),
                 .refused = whole(totals, "refused")};
   each(*answer, "children", [&](const json::object& child) { seen.children.push_back(child_of(child)); });
+  std::stable_sort(seen.children.begin(), seen.children.end(),
+                   [](const ChildRow& a, const ChildRow& b) { return a.slot < b.slot; });
   read_rest(seen, *answer);
   return seen;
 }
@@ -179,15 +181,17 @@ std::optional<History> history_of(std::string_view text_of_it) {
   return history;
 }
 
-std::vector<JobRow> jobs_of(std::string_view text_of_it) {
-  std::vector<JobRow> rows;
+JobPage jobs_of(std::string_view text_of_it) {
+  JobPage page;
   auto answer = object_of(text_of_it);
-  if (!answer) return rows;
+  if (!answer) return page;
   each(*answer, "jobs", [&](const json::object& job) {
-    rows.push_back({text(job, "id"), text(job, "status"), whole(job, "submitted_at"), number(job, "wait_ms"),
-                    number(job, "run_ms"), text(job, "worker_id"), whole(job, "attempts"), text(job, "error_type")});
+    page.rows.push_back({text(job, "id"), text(job, "status"), whole(job, "submitted_at"), number(job, "wait_ms"),
+                         number(job, "run_ms"), text(job, "worker_id"), whole(job, "attempts"),
+                         text(job, "error_type")});
   });
-  return rows;
+  if (maybe(*answer, "before")) page.before = whole(*answer, "before");
+  return page;
 }
 
 std::vector<Cell> phase_cells(const Overview& seen) {

@@ -105,7 +105,11 @@ struct JobRow {
   std::int64_t attempts = 0;
   std::string error_type;
 };
-std::vector<JobRow> jobs_of(std::string_view json);
+struct JobPage {
+  std::vector<JobRow> rows;
+  std::optional<std::int64_t> before;  ///< where older ones may be
+};
+JobPage jobs_of(std::string_view json);
 
 // ---- as tables -----------------------------------------------------------------------------------------------------------
 

@@ -77,7 +77,11 @@ class View {
     }
   }
 
-  void trouble(const std::string& line) { trouble_ = line; }
+  /// The address stands above already, and may be long.
+  void trouble(const std::string& line) {
+    std::string address = options_.address.shown + ": ";
+    trouble_ = line.starts_with(address) ? line.substr(address.size()) : line;
+  }
 
   /// False: no more.
   bool press(const std::string& key, std::size_t rows) {

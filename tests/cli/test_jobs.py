@@ -1,41 +1,18 @@
 """stream, retry, purge, and what status, cancel, health and dead print for people: against a real `bulkhead serve`."""
 
 import json
-import os
 import re
 import signal
 import socket
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
+from calling import HANDLER, PATIENCE, call, environment, start
 from endpoint import BULKHEAD, Endpoint, example, until
 from terminal import Terminal, needs_tmux
 
 ZOO = [example("crash_zoo")]
-HANDLER = [sys.executable, str(Path(__file__).with_name("handler.py"))]
-PATIENCE = 120
-
-
-def environment(endpoint, **more):
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("BULKHEAD_")}
-    url = f"unix:{endpoint}" if isinstance(endpoint, str) else f"http://{endpoint.host}:{endpoint.port}"
-    return {**clean, "BULKHEAD_URL": url, **more}
-
-
-def call(endpoint, *words, code=0, **more):
-    done = subprocess.run([BULKHEAD, *words], env=environment(endpoint, **more), stdin=subprocess.DEVNULL, capture_output=True,
-                          text=True, timeout=PATIENCE)
-    assert done.returncode == code, (words, done)
-    assert len(done.stderr.splitlines()) <= 3, done.stderr
-    return done.stdout if code == 0 else done.stderr
-
-
-def start(endpoint, *words):
-    return subprocess.Popen([BULKHEAD, *words], env=environment(endpoint), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +59,7 @@ def test_a_stream_is_exact_across_a_killed_supervisor(tmp_path):
     options = ["--retries", "1", "--listen", f"unix:{path}"]
     with Endpoint([*ZOO, "--stream"], *options, state=tmp_path / "state") as first:
         job = first.run({"chunks": 5, "do": "sleep_ms", "ms": 2500})
-        streaming = start(path, "stream", job)
+        streaming = start(f"unix:{path}", "stream", job)
         assert [streaming.stdout.readline() for _ in range(5)] == [f"{i}\n" for i in range(5)]
         first.stop(signal.SIGKILL)
         assert "trying again" in streaming.stderr.readline()
