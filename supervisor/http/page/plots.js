@@ -197,8 +197,17 @@ function rowsOf(about, history, until) {
     const interval = known.get(number);
     const open = (number + 1) * step > until;  // still being filled
     const elapsed = Math.max(step / 4, Math.min(step, until - number * step));
-    if (open && !interval) continue;
-    rows.push([new Date(number * step), ...(interval ? about.row(interval, 60_000 / elapsed) : about.none)]);
+    if (open && !interval) {  // nothing is known of it yet: what was before ends where it begins
+      if (about.options.stepPlot && rows.length > 0) rows.push([new Date(number * step), ...rows.at(-1).slice(1)]);
+      continue;
+    }
+    const values = interval ? about.row(interval, 60_000 / elapsed) : about.none;
+    if (about.options.stepPlot) {
+      rows.push([new Date(number * step), ...values]);
+      if (open) rows.push([new Date(until), ...values]);
+    } else {
+      rows.push([new Date(Math.min(until, (number + 0.5) * step)), ...values]);
+    }
   }
   return rows;
 }
