@@ -12,7 +12,7 @@ namespace bulkhead {
 namespace {
 
 /// Times the journal is asked for one answer, of which each looks at some thousands of jobs. Others have their turn between.
-constexpr int kMostPages = 50;
+constexpr int kMostPages = 200;
 
 void take(ListedJob& job, const JobView& view) {
   job.status = view.status;

@@ -3,12 +3,14 @@
 
     bench/observe/watched.py BUILD_DIR [--seconds 5] [--rounds 6] [--durability memory]
 
-Both are measured in turns in one run, on one endpoint. Needs wrk. Prints requests per second of each round and the ratio of
-the medians; measures, and judges nothing.
+Both are measured in turns in one run, on one endpoint. Needs wrk. Prints requests per second of each round, the supervisor's CPU
+time for a request, and the ratio of the medians; measures, and judges nothing. On a busy machine the CPU time says more: it does
+not count what the load generator, the handlers and the readers themselves take.
 """
 
 import argparse
 import http.client
+import json
 import statistics
 import sys
 import tempfile
@@ -56,6 +58,13 @@ class Watched:
         connection.close()
 
 
+def cpu_seconds(port):
+    """Of the supervisor."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", "/bulkhead/snapshot")
+    return json.loads(connection.getresponse().read())["own"]["cpu_seconds"]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("build", type=Path)
@@ -72,21 +81,23 @@ def main():
                    str(build / "examples" / "echo" / "echo")]
         with Served("bulkhead", command, f"http://127.0.0.1:{port}/runsync") as served:
             load(served, options.connections, 2, scratch)  # warm
-            rates = {"alone": [], "watched": []}
+            rates, costs = {"alone": [], "watched": []}, {"alone": [], "watched": []}
             for turn in range(options.rounds):
                 for how in ("alone", "watched") if turn % 2 == 0 else ("watched", "alone"):
-                    readers = options.readers if how == "watched" else None
-                    if readers is None:
+                    before, seen = cpu_seconds(port), ""
+                    if how == "alone":
                         rate = load(served, options.connections, options.seconds, scratch)[0]
                     else:
-                        with Watched(port, readers) as watched:
+                        with Watched(port, options.readers) as watched:
                             rate = load(served, options.connections, options.seconds, scratch)[0]
+                        seen = f", {watched.scrapes} scrapes, {watched.events} events"
                     rates[how].append(rate)
-                    seen = "" if readers is None else f", {watched.scrapes} scrapes, {watched.events} events"
-                    print(f"{how:8} {rate:10.0f} requests/s{seen}", flush=True)
+                    costs[how].append((cpu_seconds(port) - before) / (rate * options.seconds))
+                    print(f"{how:8} {rate:10.0f} requests/s, {1e6 * costs[how][-1]:6.1f} us of CPU each{seen}", flush=True)
                     time.sleep(0.2)
-    alone, watched = (statistics.median(rates[how]) for how in ("alone", "watched"))
-    print(f"median: alone {alone:.0f}, watched {watched:.0f}: {100 * (1 - watched / alone):+.1f} % less")
+    for what, of in (("requests/s", rates), ("CPU for a request", costs)):
+        alone, watched = (statistics.median(of[how]) for how in ("alone", "watched"))
+        print(f"{what}: watched {100 * (watched / alone - 1):+.1f} % (medians of {options.rounds})")
 
 
 if __name__ == "__main__":

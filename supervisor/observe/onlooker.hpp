@@ -32,8 +32,8 @@ class Onlooker {
   virtual Readiness readiness() const = 0;
   /// The loop came round lately: its timers have their turn.
   virtual bool alive() const = 0;
-  /// Jobs that wait or run, and those whose result is still kept. Looks at a part of them at a time, and at a million at
-  /// most: what it gives may be less than was asked for, with a `before` to go on from.
+  /// Jobs that wait or run, and those whose result is still kept. Looks at a part of them at a time, and at some hundred
+  /// thousand at most: what it gives may be less than was asked for, with a `before` to go on from.
   virtual void jobs(JobsQuery query, std::function<void(JobsFound)> found) = 0;
   /// One of them with all that is kept of it; of an input of more than `most` bytes the size only.
   virtual void job(std::string_view id, std::size_t most, std::function<void(std::optional<JobRecord>)> found) = 0;

@@ -7,8 +7,10 @@ import time
 from urllib.parse import urlencode
 
 import pytest
+from capture_platform import Platform
 from described import DESCRIBED, check
 from endpoint import Endpoint, UnixConnection, example, until
+from platform_worker import Worker
 
 ZOO = [example("crash_zoo")]
 QUICK = ("--cancel-grace", "200ms", "--term-grace", "200ms")
@@ -183,3 +185,26 @@ def test_an_address_without_keys_for_everybody_tells_nothing_of_jobs(tmp_path):
         assert status == 403 and body["error"]["code"] == "keys_needed"
     with Endpoint(ZOO, "--metrics-listen", f"unix:{tmp_path}/metrics", state=tmp_path / "other") as endpoint:
         assert ask("/bulkhead/jobs")[0] == 200
+
+
+def test_jobs_of_a_platform(tmp_path):
+    """There is no endpoint, and what the address for metrics shows is this machine's own."""
+    path = f"{tmp_path}/metrics"
+    with Platform(hold=2) as platform, Worker(platform, ZOO, *QUICK, "--metrics-listen", f"unix:{path}",
+                                              state=tmp_path / "state") as worker:
+        worker.wait_line("metrics on unix:")
+
+        def ask(path_and_query):
+            connection = UnixConnection(path, 80, 30)
+            connection.request("GET", path_and_query)
+            answer = connection.getresponse()
+            assert answer.status == 200
+            return answer.read()
+        platform.add({"id": "one", "input": {"do": "sleep_ms", "ms": 5_000}})
+        seen = until(lambda: (found := json.loads(ask("/bulkhead/jobs?state=IN_PROGRESS")))["jobs"] and found, 60, "the job")
+        assert ids(seen["jobs"]) == ["one"] and seen["total"] == 1
+        assert json.loads(ask("/bulkhead/jobs/one"))["input"] == {"do": "sleep_ms", "ms": 5_000}
+        calls = {call["call"]: call for call in json.loads(ask("/bulkhead/snapshot"))["platform"]}
+        assert calls["take"]["ok"] >= 1
+        assert any(json.loads(line)["stream"] == "supervisor" for line in ask("/bulkhead/logs").splitlines())
+        platform.wait_done("one")
