@@ -98,3 +98,21 @@ def test_there_is_nothing_else(endpoint):
     assert endpoint.request("POST", "/", headers={"Authorization": "Bearer secret-secret-secret"}).status == 405
     head = endpoint.request("HEAD", "/")
     assert head.status == 200 and head.body == b"" and int(head.headers["Content-Length"]) == len(endpoint.get("/").body)
+
+
+def luminance(colour):
+    parts = [int(colour[at:at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_text_stands_out_from_what_is_behind_it(endpoint):
+    """By 4.5 to 1, as WCAG wants it (AA), in light and in dark."""
+    light, dark = (dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", part))
+                   for part in endpoint.get("/page/base.css").body.decode().split("prefers-color-scheme: dark"))
+    chips = [(name, f"{name}-back") for name in ("good", "busy", "waiting", "spare", "warn", "bad", "off")]
+    texts = [(text, behind) for text in ("ink", "faint", "accent", "bad") for behind in ("card", "sunk")]
+    for colours in (light, light | dark):
+        for text, behind in [*chips, *texts, ("faint", "paper"), ("mark", "card"), ("warn", "sunk"), ("accent-ink", "accent")]:
+            dim, bright = sorted((luminance(colours[text]), luminance(colours[behind])))
+            assert (bright + 0.05) / (dim + 0.05) >= 4.5, (text, behind)
