@@ -85,8 +85,8 @@ void fill_ours(Verb& verb) {
   if (verb.name == "run") verb.flags = settings(true, false), verb.command = true;
   if (verb.name == "serve") verb.flags = settings(false, true), verb.command = true;
   if (verb.name == "check") verb.flags = settings(true, true), verb.command = true, verb.words = "run serve";
-  if (verb.name == "doctor") {
-    verb.flags = settings(false, true);
+  if (verb.name == "doctor") verb.flags = settings(false, true);
+  if (verb.name == "doctor" || verb.name == "check") {
     verb.flags.push_back({"json", 0, "", "", "one object, for programs"});
   }
   if (verb.name == "journal") {

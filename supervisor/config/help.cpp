@@ -93,6 +93,7 @@ constexpr std::string_view kCheckExamples = R"(Examples:
   bulkhead check
   bulkhead check run                                            on RunPod: with what its environment says
   bulkhead check --config bulkhead.toml --workers 4 -- ./handler
+  bulkhead check --json | jq '.settings[] | select(.origin != "default")'
 
 )";
 
@@ -146,7 +147,7 @@ void add_line(std::string& text, std::string_view left, std::string_view right) 
   text.append(right).append("\n");
 }
 
-std::string option_lines(Subcommand subcommand) {
+std::string option_lines(Subcommand subcommand, bool check) {
   const Config defaults;
   std::string text;
   std::optional<Group> group;
@@ -166,6 +167,7 @@ std::string option_lines(Subcommand subcommand) {
   }
   text += "\nGeneral:\n";
   add_line(text, "--config FILE", "read settings from a TOML file");
+  if (check) add_line(text, "--json", "one object, settings, each with name, value, origin");
   add_line(text, "-h, --help", "this text");
   return text + "\n";
 }
@@ -208,7 +210,7 @@ std::string subcommand_help(Subcommand subcommand, bool check) {
         "the\n"
         "job of its own --test_input or test_input.json, prints the result, and ends. A crash is a failed job.\n";
   }
-  text += option_lines(subcommand);
+  text += option_lines(subcommand, check);
   text += kSettings;
   text += "\n";
   text += check ? kCheckExamples : subcommand == Subcommand::Serve ? kServeExamples : kRunExamples;

@@ -30,7 +30,7 @@ struct CommandLine {
   Subcommand subcommand = Subcommand::Serve;
   bool check = false;
   bool of_both = false;  ///< check: of run and of serve
-  bool json = false;     ///< doctor
+  bool json = false;     ///< doctor, check
   std::map<std::string, Texts, std::less<>> flags;
   Texts command;
 };
@@ -136,7 +136,7 @@ std::variant<CommandLine, Exit> read_command_line(int argc, const char* const* a
   CLI::App app;
   app.set_help_flag("-h,--help", "");
   app.allow_extras();
-  if (line.subcommand == Subcommand::Doctor) app.add_flag("--json", line.json);
+  if (line.subcommand == Subcommand::Doctor || line.check) app.add_flag("--json", line.json);
   std::map<std::string, Texts> raw;
   for (std::string_view name : flag_names(line)) {
     if (name == "help") continue;
@@ -365,6 +365,31 @@ std::string table(const std::vector<Row>& rows) {
   return text;
 }
 
+/// One object, {"settings":[{"name","value","origin"}]}, on one line.
+std::string as_json(const std::vector<Row>& rows) {
+  auto quoted = [](const std::string& text) {
+    std::string json = "\"";
+    for (char c : text) {
+      constexpr std::string_view kDigits = "0123456789abcdef";
+      auto code = static_cast<unsigned char>(c);
+      if (code < 0x20) {
+        json.append("\\u00").append(1, kDigits[code >> 4]).append(1, kDigits[code & 15]);
+      } else {
+        if (c == '"' || c == '\\') json += '\\';
+        json += c;
+      }
+    }
+    return json + "\"";
+  };
+  std::string text;
+  for (const Row& row : rows) {
+    text.append(text.empty() ? "{\"settings\":[" : ",");
+    text.append("{\"name\":" + quoted(row.name) + ",\"value\":" + quoted(row.value));
+    text.append(",\"origin\":" + quoted(row.origin) + "}");
+  }
+  return text + "]}\n";
+}
+
 /// What only shows when all values are there.
 std::optional<Exit> check_together(const Config& config) {
   if (config.subcommand != Subcommand::Serve || !config.api_keys.empty()) return {};
@@ -443,7 +468,7 @@ std::variant<Config, Exit> parse(int argc, const char* const* argv, const Enviro
     if (!line.command.empty()) row.origin = "behind --";
     if (line.command.empty() && !file.command.empty()) row.origin = path + ":" + std::to_string(file.command_line);
     rows.insert(rows.begin(), std::move(row));
-    return Exit{kOk, table(rows) + strange_variables(environment)};
+    return Exit{kOk, line.json ? as_json(rows) : table(rows) + strange_variables(environment)};
   }
   if (line.subcommand == Subcommand::Doctor) {
     config.json = line.json;

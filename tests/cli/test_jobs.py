@@ -150,6 +150,14 @@ def test_what_hangs_is_5_when_the_time_is_over():
             assert done.returncode == 5 and "--timeout" in done.stderr and len(done.stderr.splitlines()) <= 3, done
 
 
+def test_check_prints_json_for_programs(tmp_path):
+    words = ["check", "--json", "--workers", "3", "--state-dir", str(tmp_path), "--", './a "b"\\', "\t"]
+    settings = {row["name"]: row for row in json.loads(call("", *words))["settings"]}
+    assert settings["workers"] == {"name": "workers", "value": "3", "origin": "--workers"}
+    assert settings["command"]["value"] == './a "b"\\ \t' and settings["spares"]["origin"] == "default"
+    assert call("", "check", "--workers", "3").count("--workers") == 1
+
+
 # ---- on a terminal ---------------------------------------------------------------------------------------------------
 
 
