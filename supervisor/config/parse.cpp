@@ -112,11 +112,14 @@ std::variant<CommandLine, Exit> read_command_line(int argc, const char* const* a
   line.subcommand = verb == "run" ? Subcommand::Run : verb == "doctor" ? Subcommand::Doctor : Subcommand::Serve;
   if (verb != "run" && verb != "serve" && verb != "doctor" && !line.check) {
     std::vector<std::string_view> names;
-    for (const Command& command : commands()) names.push_back(command.name);
+    std::string list;
+    for (const Command& command : commands()) {
+      names.push_back(command.name);
+      list.append(list.empty() ? "" : ", ").append(command.name);
+    }
     std::string_view near = nearest(verb, names);
-    std::string hint = near.empty() ? "" : " Did you mean " + std::string(near) + "?";
-    return Exit{kUsage, "bulkhead: what is " + std::string(verb) + "?" + hint +
-                            "\nTry `bulkhead --help`, which lists the commands.\n"};
+    std::string hint = near.empty() ? "It is one of " + list + "." : "Did you mean " + std::string(near) + "?";
+    return Exit{kUsage, "bulkhead: what is " + std::string(verb) + "? " + hint + "\nTry `bulkhead --help`.\n"};
   }
 
   // `check run …`, `check serve …`: what that would use; `check …`: the latter, and what only run has.
