@@ -173,6 +173,49 @@ def test_an_adopted_attempt_keeps_its_history_and_its_checkpoint(tmp_path, keepe
     assert ledger.check(job, 60) == 3
 
 
+GIVES_UP = '''
+import asyncio, os, signal, sys
+import bulkhead
+
+async def until_there(path):
+    while not os.path.exists(path):
+        await asyncio.sleep(0.01)
+
+async def handler(job):
+    home = job.input["home"]
+    if job.attempt > 1:
+        return job.checkpoint()
+    open(home + "/begun", "w").close()
+    await until_there(home + "/stopped")
+    try:
+        await asyncio.wait_for(job.save_checkpoint("first"), 0.2)
+        raise AssertionError("nobody could keep it")
+    except asyncio.TimeoutError:
+        pass
+    others = [job.save_checkpoint(number) for number in range(1000)]
+    newest = job.save_checkpoint("second")
+    open(home + "/gave up", "w").close()
+    assert await newest and all([await other for other in others])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+bulkhead.start(handler, concurrency=2)
+'''
+
+
+def test_who_gave_up_waiting_for_one_does_not_lose_the_next(tmp_path):
+    (tmp_path / "handler.py").write_text(GIVES_UP)
+    with Endpoint([sys.executable, str(tmp_path / "handler.py")], "--retries", "1", state=tmp_path / "state") as endpoint:
+        job = endpoint.run({"home": str(tmp_path)})
+        until((tmp_path / "begun").exists, 60, "its start")
+        endpoint.process.send_signal(signal.SIGSTOP)  # as if the disk took its time
+        (tmp_path / "stopped").touch()
+        try:
+            until((tmp_path / "gave up").exists, 60, "its patience's end")
+        finally:
+            endpoint.process.send_signal(signal.SIGCONT)
+        assert endpoint.wait(job)["output"] == "second"
+
+
 def test_the_newest_of_two_counts_and_large_ones_fit(tmp_path):
     ledger = Ledger(tmp_path / "ledger")
     with Endpoint(FORMS["blocking"], *RETRIES, state=tmp_path / "state", env=ledger.env) as endpoint:

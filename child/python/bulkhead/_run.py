@@ -40,7 +40,7 @@ def of(job: Any) -> Any:
 
 
 class Run:
-    __slots__ = ("abi", "handle", "rules", "id", "lock", "task", "credit", "saving", "saved", "__weakref__")
+    __slots__ = ("abi", "handle", "rules", "id", "lock", "task", "credit", "saving", "unsent", "saved", "__weakref__")
 
     def __init__(self, abi: _abi.Abi, handle: int | None, rules: Rules) -> None:
         self.abi = abi
@@ -50,8 +50,9 @@ class Run:
         self.lock = allocate_lock()
         self.task: Any = None  # where coroutines run: its task, and what it waits for credit with
         self.credit: Any = None
-        self.saving: Any = None  # the task of the newest checkpoint that is not durable yet, and what it waits with
+        self.saving: Any = None  # the task that sees checkpoints arrive, while there are some, and what it waits with
         self.saved: Any = None
+        self.unsent: tuple[bytes, list[Any]] | None = None  # the newest behind the one on its way, and who awaits it
 
     def job(self) -> dict[str, Any]:
         """The dict a handler gets. Called once, by the thread that took the event."""
@@ -107,17 +108,29 @@ class Run:
         return self._send_checkpoint(data, -1) == _abi.OK
 
     def start_saving(self, data: bytes) -> Any:
-        """The same for a coroutine: sends it and gives an awaitable. On another thread than the loop's it waits."""
+        """The same for a coroutine: sends it and gives an awaitable. On another thread than the loop's it waits.
+
+        While one is on its way the newest of those that follow waits for its turn, and those between are not sent at all:
+        their awaitables end with its."""
         import asyncio
 
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return self.save_checkpoint(data)
-        # What comes while one is on its way waits for its turn; the first is sent before this returns.
-        sent = self._send_checkpoint(data, 0) if self.saving is None else None
-        self.saving = loop.create_task(self._saved(self.saving, sent, data))
-        return self.saving
+        kept = loop.create_future()
+        if self.saving is not None:
+            self.unsent = (data, [*(self.unsent[1] if self.unsent else ()), kept])
+        elif self._checkpoint_saved() == _abi.AGAIN:  # of a thread
+            self.unsent = (data, [kept])
+            self.saving = loop.create_task(self._save([]))
+        else:
+            status = self._send_checkpoint(data, 0)  # before this returns
+            if status == _abi.AGAIN:
+                self.saving = loop.create_task(self._save([kept]))
+            else:
+                kept.set_result(status == _abi.OK)
+        return kept
 
     def go_on(self) -> None:
         """Credit has come, or a checkpoint has arrived."""
@@ -125,24 +138,42 @@ class Run:
             if waiting is not None and not waiting.done():
                 waiting.set_result(None)
 
-    async def _saved(self, before: Any, status: int | None, data: bytes) -> bool:
+    async def _save(self, waiting: list[Any]) -> None:
+        """Sees what was sent arrive, then sends what waits, until nothing does. A task of its own, which no handler cancels:
+        whoever gave up waiting for one checkpoint must not be taken for its arrival by the next."""
+        status = _abi.AGAIN
+        while True:
+            while status == _abi.AGAIN:
+                status = await self._arrival()
+            for kept in waiting:
+                if not kept.done():
+                    kept.set_result(status == _abi.OK)
+            if self.unsent is None:
+                self.saving = None
+                return
+            data, waiting = self.unsent
+            self.unsent = None
+            try:
+                status = self._send_checkpoint(data, 0)
+            except ValueError as fault:
+                for kept in waiting:
+                    if not kept.done():
+                        kept.set_exception(fault)
+                waiting, status = [], _abi.OK
+
+    async def _arrival(self) -> int:
         import asyncio
 
-        try:
-            if before is not None:
-                await asyncio.wait([before])
-            if status is None:
-                status = self._send_checkpoint(data, 0)
-            while status == _abi.AGAIN:
-                self.saved = asyncio.get_running_loop().create_future()
-                with self.lock:
-                    status = self.abi.job_checkpoint_saved(self.handle) if self.handle else _abi.LOST
-                if status == _abi.AGAIN:
-                    await self.saved
-            return status == _abi.OK
-        finally:
-            if self.saving is asyncio.current_task():
-                self.saving = None
+        self.saved = asyncio.get_running_loop().create_future()
+        status = self._checkpoint_saved()
+        if status == _abi.AGAIN:
+            await self.saved
+            status = self._checkpoint_saved()
+        return status
+
+    def _checkpoint_saved(self) -> int:
+        with self.lock:
+            return int(self.abi.job_checkpoint_saved(self.handle)) if self.handle else _abi.LOST
 
     def _send_checkpoint(self, data: bytes, timeout_ms: int) -> int:
         with self.lock:
