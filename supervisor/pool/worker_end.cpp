@@ -106,9 +106,10 @@ void Worker::report(const std::vector<std::string>& stack) {
     Casualty casualty{.run = run.number, .entered = run.started};
     if (run.started) {
       casualty.error = record_of(run, stack);
-      casualty.error_type = lost_with_supervisor()       ? kWorkerLost
-                            : cause_ == Cause::Violation ? "ProtocolViolation"
-                                                         : "WorkerCrash";
+      // That everything is told to stop at once says nothing of what it was doing.
+      casualty.error_type = lost_with_supervisor() || dumping_ ? kWorkerLost
+                            : cause_ == Cause::Violation       ? "ProtocolViolation"
+                                                               : "WorkerCrash";
     }
     casualties.push_back(std::move(casualty));
   }
@@ -159,7 +160,7 @@ Payload Worker::record_of(const Run& run, const std::vector<std::string>& stack)
   }
   process::CrashRecord record = process_.describe(remark);
   if (cause_ == Cause::Violation) record.error_type = "ProtocolViolation";
-  if (lost_with_supervisor()) record.error_type = kWorkerLost;
+  if (lost_with_supervisor() || dumping_) record.error_type = kWorkerLost;
   record.stack = stack;
   record.interpreter_stack = interpreter_stack_;
   return to_payload(record, run);

@@ -104,7 +104,7 @@ def test_usr1_says_the_state(tmp_path):
 
 
 def test_quit_stops_at_once_with_stacks(tmp_path):
-    with Endpoint(ZOO, "--workers", "2", "--grace", "1h", state=tmp_path / "state") as endpoint:
+    with Endpoint(ZOO, "--workers", "2", "--grace", "1h", "--quarantine", "1", state=tmp_path / "state") as endpoint:
         job = endpoint.run({"do": "sleep_ms", "ms": 60000})
         endpoint.until_entered(job)
         assert endpoint.stop(signal.SIGQUIT) == 128 + signal.SIGQUIT
@@ -112,9 +112,15 @@ def test_quit_stops_at_once_with_stacks(tmp_path):
         assert '{"event":"state"' in text and "the supervisor's stack:\n" in text
         assert text.count("its stack:") == 2 and "crash_zoo" in text
     assert not processes_with(str(tmp_path))
-    with Endpoint(ZOO, state=tmp_path / "state") as endpoint:
+    with Endpoint(ZOO, "--quarantine", "1", state=tmp_path / "state") as endpoint:
         state = endpoint.wait(job)
         assert state["status"] == "FAILED" and "stop at once" in state["error"], state
+        # It was no crash of the job's.
+        assert json.loads(state["error"])["error_type"] == "WorkerLost"
+        assert endpoint.get("/bulkhead/dead").json["dead"] == []
+        again = endpoint.run({"do": "sleep_ms", "ms": 60000})
+        endpoint.until_entered(again)
+        endpoint.post(f"/cancel/{again}")
 
 
 def test_quit_while_draining(tmp_path):
