@@ -377,6 +377,7 @@ void Supervisor::Parts::drain(std::string_view why) {
   else
     dispatcher_.drain();
   std::size_t running = platform_ ? dispatcher_.open() : dispatcher_.unfinished();
+  if (test_ && running == 0) dispatcher_.stop_all();  // it waits for its next attempt, and shall be told of
   if (!test_)
     log_.write(observe::Severity::Info,
                std::string(why) + ": " + std::to_string(running) + " running jobs" +

@@ -1,6 +1,7 @@
 """`bulkhead run -- ./handler --test_input …`: local testing in a supervised child."""
 
 import json
+import signal
 import subprocess
 
 from endpoint import BULKHEAD, example
@@ -27,6 +28,16 @@ def test_a_segfault_is_a_report_and_exit_code_1(tmp_path):
     done = run("--", example("crash_zoo"), "--test_input", '{"input": {"do": "segfault"}}', cwd=tmp_path)
     assert done.returncode == 1
     assert "SIGSEGV" in done.stdout
+
+
+def test_an_interrupt_between_two_attempts_is_a_failure(tmp_path):
+    process = subprocess.Popen([BULKHEAD, "run", "--retries", "5", "--retry-backoff", "1h", "--", example("crash_zoo"),
+                                "--test_input", '{"input": {"do": "segfault"}}'], cwd=tmp_path, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)
+    assert any("trying again" in line for line in process.stdout)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 1 and "shut down" in out, (process.returncode, out)
 
 
 def test_the_file_in_the_working_directory_is_used(tmp_path):
