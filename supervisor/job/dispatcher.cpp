@@ -76,10 +76,9 @@ bool Dispatcher::cancel(std::string_view id) {
   auto found = records_.find(id);
   if (found == records_.end() || is_over(found->second->state)) return false;
   Record& record = *found->second;
-  const bool known = record.why == Why::Cancel;
+  // Before anything else is: behind it the record may be gone.
+  if (record.why != Why::Cancel && record.run != 0) journal_.cancelling(record.job, record.run);
   want_stop(record, Why::Cancel);
-  // What was not out is over by now, or is about to be.
-  if (!known && is_out(record.state)) journal_.cancelling(record.job, record.run);
   pump();
   return true;
 }

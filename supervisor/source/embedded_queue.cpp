@@ -77,6 +77,7 @@ void EmbeddedQueue::recovered(const Recovered& known) {
   entry.last_chunk = entry.read = known.last_chunk;
   entry.polled = known.polled;
   entry.history = known.history;
+  if (known.cancelled && !known.outcome) show_cancelled(known.job.id);  // its client was told
 }
 
 // ---- clients submit ------------------------------------------------------------------------------------------------
@@ -165,14 +166,17 @@ EmbeddedQueue::CancelResult EmbeddedQueue::cancel(std::string_view id) {
   if (is_final(entry->status)) return CancelResult::AlreadyFinal;
   std::string kept_id(id);
   if (!intake_.cancel(kept_id)) return CancelResult::AlreadyFinal;
-  show_cancelled(kept_id);
+  journal_.after_writes([this, kept_id] { show_cancelled(kept_id); });
   return CancelResult::Cancelled;
 }
 
 std::size_t EmbeddedQueue::purge() {
   auto purged = intake_.purge();
-  for (const std::string& id : purged) show_cancelled(id);
-  return purged.size();
+  const std::size_t count = purged.size();
+  journal_.after_writes([this, purged = std::move(purged)] {
+    for (const std::string& id : purged) show_cancelled(id);
+  });
+  return count;
 }
 
 void EmbeddedQueue::show_cancelled(std::string_view id) {

@@ -211,6 +211,7 @@ TEST_F(DispatcherTest, CancelWhileTheStartIsWrittenNeverReachesTheChild) {
   journal.immediate = false;
   dispatcher.ready(1, "w0.1", 1, 0);
   dispatcher.cancel("a");
+  EXPECT_EQ(journal.lines.back(), "cancelling a run 1") << "whatever is killed now";
   journal.flush();
   journal.flush();
   EXPECT_TRUE(workers.sent.empty());

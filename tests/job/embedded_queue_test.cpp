@@ -110,6 +110,14 @@ TEST_F(EmbeddedQueueTest, ACancelledJobIsFinalAtOnceAndStaysSo) {
   EXPECT_EQ(queue->cancel("b"), Endpoint::CancelResult::Unknown);
 }
 
+TEST_F(EmbeddedQueueTest, AJobWhoseCancelWasUnderWayIsCancelledFromTheStart) {
+  Recovered known;
+  known.job = make_job("a");
+  known.cancelled = true;
+  queue->recovered(known);
+  EXPECT_EQ(status("a"), Status::Cancelled);
+}
+
 TEST_F(EmbeddedQueueTest, EachChunkIsGivenOnceAndUnreadOnesStopTheHandler) {
   options.stream_bytes_max = 10;
   make();
