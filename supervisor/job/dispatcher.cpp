@@ -407,7 +407,7 @@ void Dispatcher::want_stop(Record& record, Why why) {
 
 std::optional<std::chrono::steady_clock::time_point> Dispatcher::wake_at() const {
   auto deadline = deadlines_.earliest();
-  auto retry = scheduler_.wake_at();
+  auto retry = draining_ ? std::nullopt : scheduler_.wake_at();  // what waits for its next attempt gets none
   if (!refused_checkpoints_.empty()) {
     const auto again = refused_checkpoints_.front().again;
     retry = retry ? std::min(*retry, again) : again;

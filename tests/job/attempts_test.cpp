@@ -113,6 +113,17 @@ TEST_F(Attempts, TheWaitDoublesUpToItsEndAndIsNeverShorterThanItsBeginning) {
   }
 }
 
+TEST_F(Attempts, ADrainDoesNotWakeUpForWhatIsNotTriedAgain) {
+  submit(job(5, kLostByCrash));
+  crash(1, 1);
+  EXPECT_TRUE(dispatcher.wake_at());
+  dispatcher.drain();
+  const auto wake = dispatcher.wake_at();
+  tick(1min);
+  EXPECT_EQ(workers.sent.size(), 1u);
+  EXPECT_TRUE(!wake || *wake > clock.now().mono) << "a time in the past is no time to sleep until";
+}
+
 TEST_F(Attempts, ACancelEndsAJobWhoseTimeOutWouldBeRetried) {
   Job timed = job(3, kLostByTimeout);
   timed.policy.execution_timeout = 10s;
