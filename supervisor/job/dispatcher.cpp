@@ -163,6 +163,7 @@ void Dispatcher::carry_out(Record& record, Effect effects) {
   if (has(effects, Effect::Release)) release(record);
   if (has(effects, Effect::WriteRequeue)) {
     --record.attempts;
+    record.chunks = std::max(record.chunks, record.stored);
     journal_.requeue(record.job, run, false);
   }
   if (has(effects, Effect::WriteLost)) write_lost(record, run);

@@ -66,6 +66,7 @@ void Dispatcher::lose(Record& record, Event event) {
 }
 
 void Dispatcher::write_lost(Record& record, RunNumber run) {
+  record.chunks = std::max(record.chunks, record.stored);  // the next attempt's go behind all that were delivered
   journal_.requeue(record.job, run, true);
   const std::uint32_t seq = std::exchange(record.result_seq, 0);
   Payload crash = record.loss == kLostByCrash ? std::move(record.outcome.error) : Payload();

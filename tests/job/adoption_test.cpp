@@ -82,6 +82,23 @@ TEST_F(AdoptionTest, ChunksThatComeAgainAreNotWrittenAgain) {
                                                     "chunk a 15 5", "chunk a 16 6"}));
 }
 
+TEST_F(AdoptionTest, TheNextAttemptsChunksGoBehindThoseThatWereStored) {
+  Recovered job = known();
+  job.job.policy.max_attempts = 3;
+  job.last_chunk = 10, job.first_chunk = 1;
+  take_up(job);
+  dispatcher.resumed(7, 8, true);  // the ninth and tenth would come again
+  const Casualty casualty{7, true, Payload::of("\"record\""), "WorkerCrash"};
+  dispatcher.died(3, {&casualty, 1});
+  dispatcher.ready(4, "w0.6", 1, 0);
+  clock.advance(1min);
+  dispatcher.tick();
+  ASSERT_EQ(workers.sent.size(), 1u);
+  journal.lines.clear();
+  dispatcher.chunk(workers.sent[0].run, 1, Payload::of("1"));
+  EXPECT_EQ(journal.lines, (std::vector<std::string>{"chunk a 11"}));
+}
+
 TEST_F(AdoptionTest, TheFirstChunkOfAnAttemptGoesOnFromThoseBeforeIt) {
   Recovered job = known();
   job.last_chunk = 10;
