@@ -244,7 +244,9 @@ std::variant<std::string, Exit> Endpoint::wait(const std::string& id) {
 std::variant<std::string, Exit> Endpoint::follow(const std::string& id, const Hears& hears, std::uint32_t after) {
   std::string end;  // the job, once it has ended
   if (after > 0) last_chunk_ = std::to_string(after);
+  bool heard = false;
   EventReader reader([&](const Event& event) {
+    heard = true;
     if (event.name == "chunk") {
       if (!event.id.empty()) last_chunk_ = event.id;
       hears.chunk(member(event.data, "output"));
@@ -262,6 +264,8 @@ std::variant<std::string, Exit> Endpoint::follow(const std::string& id, const He
     auto result = connection_.send(request, deadline_, [&](std::string_view bytes) { reader.take(bytes); });
     if (!end.empty()) return end;
     auto* answer = std::get_if<Answer>(&result);
+    // One that knows no events can still be asked for the end.
+    if (answer != nullptr && answer->status == 200 && !heard && hears.change) return wait(id);
     // A stream that ends in order, but without the job's end, was ended by an endpoint that stops.
     if (answer != nullptr && answer->status == 200) result = Lost{.text = "the stream ended early"};
     if (auto exit = try_again(result, id)) return std::move(*exit);

@@ -46,7 +46,9 @@ class Endpoint {
   /// What there is to hear of a job on its way.
   struct Hears {
     std::function<void(std::string_view chunk)> chunk;
-    std::function<void(std::string_view job)> change;  ///< its status, or its progress, which is its output
+    /// Its status, or its progress, which is its output. With it an endpoint without server-sent events will do, too: then
+    /// nothing is heard before the end.
+    std::function<void(std::string_view job)> change;
   };
   /// The same as wait(), each chunk behind the one of number `after` given to `hears` as it comes, once.
   std::variant<std::string, Exit> follow(const std::string& id, const Hears& hears, std::uint32_t after = 0);

@@ -1,10 +1,12 @@
 """stream, retry, purge, and what status, cancel, health and dead print for people: against a real `bulkhead serve`."""
 
+import http.server
 import json
 import re
 import signal
 import socket
 import subprocess
+import threading
 
 import pytest
 
@@ -174,7 +176,7 @@ def test_wait_shows_a_bar_on_a_terminal_and_leaves_the_answer_alone(tmp_path):
             seen = re.search(r"IN_PROGRESS +(\S+)", bar[0]).group(1)
             terminal.until(lambda screen: f"IN_PROGRESS  {seen}" not in screen and "IN_PROGRESS" in screen)  # it goes on counting
             go.touch()
-            screen = terminal.until(lambda screen: screen.rstrip().endswith("\n$"))
+            screen = terminal.until(lambda screen: ("\n" + screen).rstrip().endswith("\n$"))
             assert "█" not in screen and (tmp_path / "out").read_text() == '"the answer"\n'
             go.unlink()
             # Ctrl-C leaves the line free as well; the job goes on.
@@ -187,6 +189,48 @@ def test_wait_shows_a_bar_on_a_terminal_and_leaves_the_answer_alone(tmp_path):
             go.touch()
             screen = terminal.run(f"clear; {BULKHEAD} submit --wait '{asked}' 2>{tmp_path}/err")
             assert '"the answer"' in screen and "\x1b" not in (tmp_path / "err").read_text()
+
+
+@needs_tmux
+def test_progress_has_many_forms(tmp_path):
+    go = tmp_path / "go"
+    forms = [(0.25, 25), (30, 30), ("40%", 40), ("page 2 of 4", 50), ("Update 3/5", 60), ({"percent": 70}, 70), ({"done": 4, "total": 5}, 80),
+             ({"progress": 0.9}, 90), ("nearly there", None), ({"step": 7}, None), (-1, None), ({"page": 9, "of": 3}, None)]
+    with Endpoint(HANDLER, "--workers", "1", "--grace", "1s", state=tmp_path / "state") as endpoint:
+        with Terminal(columns=120, env=environment(endpoint)) as terminal:
+            for progress, percent in forms:
+                job = endpoint.run({"progress": [progress], "until": str(go)})
+                terminal.type(f"clear; {BULKHEAD} status --wait {job} >/dev/null\n")
+                text = progress if isinstance(progress, str) else json.dumps(progress, separators=(",", ":"))
+                screen = terminal.until(lambda screen: "IN_PROGRESS" in screen and text in screen.replace(": ", ":").replace(", ", ","))
+                assert (f" {percent}%  IN_PROGRESS" in screen and "█" in screen) if percent else "█" not in screen, screen
+                call(endpoint, "cancel", job)
+                terminal.until(lambda screen: ("\n" + screen).rstrip().endswith("\n$"))
+
+
+@needs_tmux
+def test_wait_asks_an_endpoint_without_events_too():
+    class Fake(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            ends = self.path.startswith("/status-sync/")
+            body = json.dumps({"id": "a", "status": "COMPLETED" if ends else "IN_PROGRESS", "output": "the end", "stream": []}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Fake) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with Terminal(env=environment(f"http://127.0.0.1:{server.server_address[1]}")) as terminal:
+                assert "the end" in terminal.run(f"{BULKHEAD} status --wait a")
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @needs_tmux

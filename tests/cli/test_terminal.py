@@ -132,6 +132,18 @@ def test_nobody_there_is_told_on_the_normal_screen():
             assert re.search(r"^\w{8} 5$", screen, re.M)
 
 
+def test_a_missing_key_is_told_on_the_normal_screen(tmp_path):
+    with Endpoint(ZOO, state=tmp_path / "state", env={"BULKHEAD_API_KEYS": "me=s3cret"}, ready=False) as endpoint:
+        with Terminal(columns=120, env=environment(endpoint)) as terminal:
+            for words in ("top", "ps --watch"):
+                screen = terminal.run(f"clear; {BULKHEAD} {words}")
+                assert "set BULKHEAD_API_KEY" in screen and terminal.in_order and re.search(r"^\w{8} 6$", screen, re.M)
+            terminal.type(f"clear; BULKHEAD_API_KEY=s3cret {BULKHEAD} top\n")
+            terminal.until("q quit")
+            terminal.press("q")
+            terminal.until(lambda screen: "q quit" not in screen)
+
+
 def test_ps_watch_draws_in_place(zoo, terminal):
     terminal.type(f"{BULKHEAD} ps --watch --state IN_QUEUE,IN_PROGRESS\n")
     terminal.until("serving, ready")
