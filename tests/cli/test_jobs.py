@@ -170,7 +170,7 @@ def test_wait_shows_a_bar_on_a_terminal_and_leaves_the_answer_alone(tmp_path):
     with Endpoint(HANDLER, "--grace", "1s", state=tmp_path / "state") as endpoint:
         with Terminal(env=environment(endpoint)) as terminal:
             terminal.type(f"{BULKHEAD} submit --wait '{asked}' >{tmp_path}/out\n")
-            screen = terminal.until("IN_PROGRESS")
+            screen = terminal.until("█")
             bar = [line for line in screen.splitlines() if "█" in line]
             assert len(bar) == 1 and " 75%" in bar[0] and bar[0].count("█") == 18 and len(bar[0]) <= 80, screen
             seen = re.search(r"IN_PROGRESS +(\S+)", bar[0]).group(1)
