@@ -56,7 +56,7 @@ void MemoryJournal::accept(const Job& job, Written written) {
   auto [place, fresh] = live_.try_emplace(job.id);
   if (!fresh) return written(Fault::Duplicate);
   place->second.born = ++born_;
-  place->second.listed.submitted_ms = job.submitted_ms;
+  place->second.submitted_ms = job.submitted_ms;
   place->second.input = job.input;
   by_age_.emplace_hint(by_age_.end(), born_, &*place);
   if (!job.idempotency_key.empty()) {
@@ -72,9 +72,9 @@ void MemoryJournal::start(const Job& job, RunNumber run, int attempt, std::strin
   if (record == nullptr) return written(Fault::UnknownJob);
   if (record->remembered) return written(Fault::Stale);
   record->run = run;
-  record->listed.attempts = attempt;
-  record->listed.worker_id = worker_id;
-  record->listed.started_ms = started_ms;
+  record->attempts = attempt;
+  record->worker_id = worker_id;
+  record->started_ms = started_ms;
   for (const auto& [number, chunk] : record->chunks) {
     record->bytes -= chunk.size();
     bytes_ -= chunk.size();
@@ -87,9 +87,9 @@ void MemoryJournal::requeue(const Job& job, RunNumber run, bool counted) {
   Record* record = live(job);
   if (record == nullptr || record->run != run) return;
   record->run = 0;
-  record->listed.worker_id.clear();
-  record->listed.started_ms = 0;
-  if (!counted) --record->listed.attempts;
+  record->worker_id.clear();
+  record->started_ms = 0;
+  if (!counted) --record->attempts;
 }
 
 void MemoryJournal::history(const Job& job, const Payload& attempts, int, Payload crash, Written written) {
@@ -262,8 +262,12 @@ bool MemoryJournal::is_known(const Record& record) const {
 }
 
 ListedJob MemoryJournal::listed(const std::string& id, const Record& record) const {
-  ListedJob job = record.listed;
+  ListedJob job;
   job.id = id;
+  job.submitted_ms = record.submitted_ms;
+  job.started_ms = record.started_ms;
+  job.worker_id = record.worker_id;
+  job.attempts = record.attempts;
   job.status = record.run == 0 ? Status::InQueue : Status::InProgress;
   if (!record.remembered) return job;
   const Outcome& outcome = record.remembered->outcome;

@@ -20,8 +20,9 @@ namespace bulkhead::journal {
 /// would expire first are forgotten early. Checkpoints and progress are not kept: only a restart would ask for them.
 class MemoryJournal final : public Store {
  public:
-  /// What a remembered job takes beside its payloads, about: measured as 1.2 KB of resident memory a job.
-  static constexpr std::size_t kRecordBytes = 1'200;
+  /// What a remembered job takes beside its payloads, about: measured as 1.2 KB of resident memory a job, before what is
+  /// listed of it came to that.
+  static constexpr std::size_t kRecordBytes = 1'400;
 
   explicit MemoryJournal(Options options);
 
@@ -62,7 +63,10 @@ class MemoryJournal final : public Store {
   struct Record {
     RunNumber run = 0;
     std::int64_t born = 0;  ///< counts up
-    ListedJob listed;       ///< while it lives; its id stays empty
+    // Of a job that lives:
+    std::int64_t submitted_ms = 0, started_ms = 0;
+    int attempts = 0;
+    std::string worker_id;
     Payload input, history;
     std::string idempotency_key;
     std::optional<Remembered> remembered;  ///< once finished

@@ -410,8 +410,8 @@ TEST(MemoryJournal, ForgetsTheOldestResultsWhenThereIsNoRoom) {
   Job job = make_job("streams");
   journal.accept(job);
   journal.start(job, 1);
-  EXPECT_FALSE(journal.chunk(job, 1, 1, std::string(12'000, 'x')));
-  EXPECT_EQ(journal.chunk(job, 1, 2, std::string(12'000, 'x')), std::errc::no_space_on_device);
+  EXPECT_FALSE(journal.chunk(job, 1, 1, std::string(14'000, 'x')));
+  EXPECT_EQ(journal.chunk(job, 1, 2, std::string(14'000, 'x')), std::errc::no_space_on_device);
 }
 
 TEST(MemoryJournal, RefusesJobsWhereResultsThatWaitForTheirDeliveryTakeAllRoom) {
