@@ -245,8 +245,14 @@ bool ChildProcess::ask_for_stacks() {
   return child_->signal(signal);
 }
 
-std::optional<process::Stacks> ChildProcess::stacks() const {
-  return process::parse_stacks(process::read_text(crash_file_));
+std::optional<process::Stacks> ChildProcess::take_stacks() {
+  const std::string text = process::read_text(crash_file_);
+  auto stacks = process::parse_stacks(text);
+  std::error_code ignored;
+  // If it is falling apart meanwhile, its last words stay.
+  if (stacks && std::filesystem::file_size(crash_file_, ignored) == text.size())
+    std::filesystem::resize_file(crash_file_, 0, ignored);
+  return stacks;
 }
 
 process::CrashRecord ChildProcess::describe(std::string_view remark) const {

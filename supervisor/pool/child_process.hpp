@@ -109,9 +109,10 @@ class ChildProcess {
   std::optional<process::BlackBoxSnapshot> last_words() const;
   /// What its fatal-signal handler wrote, if it did.
   std::optional<process::CrashFile> crash() const;
-  /// Asks it where its threads are: what it says is in stacks() some time later. False: it would not understand.
+  /// Asks it where its threads are: take_stacks() has what it says some time later. False: it would not understand.
   bool ask_for_stacks();
-  std::optional<process::Stacks> stacks() const;
+  /// Nothing before it has said all. What it said is gone from its crash file, which is for crashes, afterwards.
+  std::optional<process::Stacks> take_stacks();
   /// How it ended, for a record; `remark` is what we know beside.
   process::CrashRecord describe(std::string_view remark) const;
 

@@ -37,7 +37,7 @@ void Worker::examine(Run& run, std::function<void(Payload)> seen) {
 
 void Worker::look_for_stacks() {
   Examination& now = *examination_;
-  if (auto stacks = process_.stacks()) {
+  if (auto stacks = process_.take_stacks()) {
     now.stacks = std::move(*stacks);
     now.begun = std::chrono::steady_clock::now();
     return name_next_thread();

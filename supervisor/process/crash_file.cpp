@@ -13,6 +13,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <initializer_list>
 #include <map>
 #include <memory>
 
@@ -120,6 +121,29 @@ void take_interpreter(std::string_view text, CrashFile& crash) {
   }
 }
 
+/// Where the text's first line with one of these words begins, from `from` on; its end if there is none.
+std::size_t find_line(std::string_view text, std::initializer_list<std::string_view> keywords, std::size_t from) {
+  while (from < text.size()) {
+    const std::string_view line = text.substr(from, text.find('\n', from) - from);
+    for (const std::string_view word : keywords)
+      if (line.starts_with(word) && (line.size() == word.size() || line[word.size()] == ' ')) return from;
+    from += line.size() + 1;
+  }
+  return text.size();
+}
+
+/// What was written by dying, without what was written before that to tell where threads stood; empty if the process did
+/// not get to say that it dies.
+std::string_view crash_part(std::string_view text) {
+  std::size_t begin = 0;
+  for (std::size_t at = 0; (at = find_line(text, {words::kStalled}, at)) < text.size();) {
+    at = find_line(text, {words::kEnd}, at);
+    // One that broke off has no end of its own.
+    if (at < text.size() && find_line(text.substr(begin, at - begin), {words::kSignal}, 0) == at - begin) begin = at;
+  }
+  return text.substr(find_line(text, {words::kTerminate, words::kSignal}, begin));
+}
+
 std::string hexadecimal(std::uint64_t number) {
   char text[32];
   std::snprintf(text, sizeof text, "0x%llx", static_cast<unsigned long long>(number));
@@ -188,8 +212,9 @@ std::string read_text(const std::filesystem::path& path) {
 
 std::optional<CrashFile> read_crash_file(const std::filesystem::path& path) {
   const std::string text = read_text(path);
-  if (text.empty()) return std::nullopt;
-  return parse_crash_file(text);
+  const std::string_view told = crash_part(text);
+  if (told.empty()) return std::nullopt;
+  return parse_crash_file(told);
 }
 
 std::optional<Stacks> parse_stacks(std::string_view text) {

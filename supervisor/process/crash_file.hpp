@@ -58,7 +58,7 @@ std::string read_text(const std::filesystem::path& path);
 /// The same facts as text again, as far as a symboliser needs them: frames and maps.
 std::string to_text(const CrashFile& crash);
 
-/// Empty if the file is not there or holds nothing: the child died without a word. Reads at most kMaxBytes.
+/// Empty if the child died without a word; where its threads stood when it was asked is none. Reads at most kMaxBytes.
 std::optional<CrashFile> read_crash_file(const std::filesystem::path& path);
 
 /// The frames as far as the maps alone can tell, at once: "libfoo.so+0x1a2b", "0x7f…" where nothing is known.

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -31,6 +32,12 @@ def handler(job):
             until = time.monotonic() + asked["s"]
             while time.monotonic() < until:
                 pass
+        if do == "spin elsewhere":
+            subprocess.run([sys.executable, "-c", f"import time\nend = time.monotonic() + {asked['s']}\n"
+                            "while time.monotonic() < end: pass"], start_new_session=True, check=True)
+        if do == "doze":
+            while not job.stopping:
+                time.sleep(0.02)
         if do == "talk":
             for _ in range(int(asked["s"] * 10)):
                 getattr(job, asked["by"])("still here")

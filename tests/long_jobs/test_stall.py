@@ -51,6 +51,24 @@ def test_whoever_gives_a_sign_of_life_is_left_alone(tmp_path, sign):
         assert state["status"] == "COMPLETED", state
 
 
+def test_work_in_another_session_is_a_sign_of_life(tmp_path):
+    with serve(tmp_path, "--stall-timeout", "3s") as endpoint:
+        state = endpoint.runsync({"do": "spin elsewhere", "s": 8, "bad attempts": 1})
+        assert state["status"] == "COMPLETED", state
+
+
+def test_a_crash_after_a_stall_is_told_as_itself(tmp_path):
+    with serve(tmp_path, "--workers", "1") as endpoint:
+        state = endpoint.runsync({"do": "doze", "bad attempts": 1}, policy={"stallTimeout": 1000})
+        assert json.loads(state["error"])["error_type"] == "Stalled", state
+        worker = state["workerId"]
+        crash = endpoint.runsync({"do": "crash", "bad attempts": 1})
+        assert crash["workerId"] == worker, "the process was to live on"
+        record = json.loads(crash["error"])
+        assert record["error_type"] == "WorkerCrash" and record["stack"] == [], record
+        assert not record.get("interpreter_stack"), record
+
+
 def test_an_adopted_child_that_stalls_is_stopped_with_its_stacks(tmp_path):
     with serve(tmp_path, dies=True) as endpoint:
         endpoint.wait_ready()

@@ -47,6 +47,33 @@ TEST(CrashFile, IsUnderstood) {
   EXPECT_EQ(crash_reason(crash), "uncaught exception std::runtime_error: no such: model, in thread ocr worker");
 }
 
+constexpr char kStalled[] =
+    "Thread 0x7f00 (most recent call first):\n  File \"a.py\", line 3 in wait\n"
+    "stall 4711\nthread main\nframe 0x55d000001234\nstalled\nmaps\n"
+    "55d000001000-55d000004000 r-xp 00001000 08:01 11 /opt/my handler\nend\n";
+
+TEST(CrashFile, WhereAThreadStoodIsNoCrash) {
+  TemporaryDirectory directory;
+  const auto read = [&](const std::string& text) {
+    std::ofstream(directory.path() / "crash") << text;
+    return read_crash_file(directory.path() / "crash");
+  };
+  EXPECT_FALSE(read(kStalled));
+  EXPECT_FALSE(read(std::string(kStalled) + kStalled));
+  for (std::size_t size = 0; size < sizeof kStalled; ++size)
+    EXPECT_FALSE(read(std::string(kStalled).substr(0, size))) << size;
+  const auto crash = read(kStalled + std::string(kWhole));
+  ASSERT_TRUE(crash);
+  EXPECT_EQ(crash->signal, SIGABRT);
+  EXPECT_EQ(crash->exception_type, "std::runtime_error");
+  EXPECT_EQ(crash->frames, (std::vector<std::uint64_t>{0x7f0000002345, 0x55d000001010, 0xdead}));
+  EXPECT_TRUE(crash->interpreter.empty());
+  const auto begun = read("Thread 0x7f00 (most recent call first):\nstall 4711\nframe 0x1\n" + std::string(kWhole));
+  ASSERT_TRUE(begun);
+  EXPECT_EQ(begun->signal, SIGABRT);
+  EXPECT_EQ(begun->frames.size(), 3U);
+}
+
 TEST(CrashFile, WhatAnInterpreterAddsIsKept) {
   const CrashFile crash = parse_crash_file(
       std::string(kWhole) +
