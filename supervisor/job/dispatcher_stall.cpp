@@ -17,6 +17,13 @@ constexpr milliseconds kStacksTime{10'000};
 /// CPU time below this share is not work: the library's own heartbeats take about a hundredth of it.
 constexpr int kIdleShare = 200;
 
+/// Where nothing can be told of it, because there is nothing to compare with, or because a process has ended and its time is
+/// gone from the sum, it has.
+bool has_worked(std::optional<std::chrono::microseconds> before, std::chrono::microseconds now,
+                std::chrono::steady_clock::duration time) {
+  return !before || now < *before || now - *before > time / kIdleShare;
+}
+
 }  // namespace
 
 void Dispatcher::begin_watch(Record& record) {
@@ -24,7 +31,7 @@ void Dispatcher::begin_watch(Record& record) {
   record.stall_record = {};
   if (record.job.policy.stall_timeout.count() == 0) return;
   record.last_sign = record.looked = clock_.now().mono;
-  record.cpu_time = workers_->cpu_time(record.worker);
+  record.cpu_time.reset();  // most jobs end before anybody looks
 }
 
 void Dispatcher::sign_of_life(Record& record) {
@@ -42,8 +49,7 @@ void Dispatcher::look_for_life(Record& record) {
   const auto now = clock_.now().mono;
   if (record.examined && record.state == State::HandedOut) return want_stop(record, Why::Stall);
   const auto cpu_time = workers_->cpu_time(record.worker);
-  if (record.in_window ||
-      (cpu_time && record.cpu_time && *cpu_time - *record.cpu_time > (now - record.looked) / kIdleShare))
+  if (record.in_window || (cpu_time && has_worked(record.cpu_time, *cpu_time, now - record.looked)))
     record.last_sign = now;
   record.cpu_time = cpu_time;
   record.looked = now;

@@ -19,8 +19,6 @@
 #include <system_error>
 #include <utility>
 
-#include "supervisor/process/process_table.hpp"
-
 namespace bulkhead::pool {
 namespace {
 
@@ -29,6 +27,8 @@ constexpr std::chrono::milliseconds kFilesTime{5'000};
 constexpr std::chrono::milliseconds kAfterStepIn{10};
 /// How often the runs of children with an open window are looked at.
 constexpr std::chrono::milliseconds kTick{2};
+/// Whoever asks for several children at once costs one reading of /proc.
+constexpr std::chrono::milliseconds kCpuTimesKept{100};
 
 Options with_absolute_path(Options options) {
   options.runtime_dir = std::filesystem::absolute(options.runtime_dir).lexically_normal();
@@ -421,7 +421,12 @@ void Pool::refresh(WorkerNumber number) {
 std::optional<std::chrono::microseconds> Pool::cpu_time(WorkerNumber number) {
   Worker* worker = find(number);
   if (!worker || worker->pid() == 0) return std::nullopt;
-  return process::cpu_time_of_session(worker->pid());
+  const auto now = std::chrono::steady_clock::now();
+  if (now - cpu_times_at_ > kCpuTimesKept) {
+    cpu_times_ = process::CpuTimes::read();
+    cpu_times_at_ = now;
+  }
+  return cpu_times_.of(worker->pid());
 }
 
 void Pool::examine(RunNumber number, std::function<void(Payload)> seen) {

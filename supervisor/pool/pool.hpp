@@ -28,6 +28,7 @@
 #include "supervisor/pool/predecessor.hpp"
 #include "supervisor/pool/preload.hpp"
 #include "supervisor/pool/worker.hpp"
+#include "supervisor/process/process_table.hpp"
 
 namespace bulkhead::pool {
 
@@ -197,6 +198,8 @@ class Pool final : public Workers, private WorkerOwner {
   bool window_timer_on_ = false;
   asio::steady_timer hand_out_timer_;
   bool hand_outs_watched_ = false;
+  process::CpuTimes cpu_times_;
+  std::chrono::steady_clock::time_point cpu_times_at_;
 };
 
 }  // namespace bulkhead::pool

@@ -14,6 +14,8 @@
 #include <csignal>
 #include <cstdio>
 #include <memory>
+#include <unordered_set>
+#include <utility>
 
 namespace bulkhead::process {
 namespace {
@@ -201,9 +203,8 @@ bool end_process(const ProcessFacts& process) {
   return sent;
 }
 
-std::chrono::microseconds cpu_time_of_session(pid_t session) {
-  static const long ticks_a_second = ::sysconf(_SC_CLK_TCK);
-  std::int64_t ticks = 0;
+CpuTimes CpuTimes::read() {
+  CpuTimes times;
   for (const pid_t pid : all_processes()) {
     char buffer[2048];
     File file(Path("/proc/%d/stat", static_cast<int>(pid)).text);
@@ -212,10 +213,29 @@ std::chrono::microseconds cpu_time_of_session(pid_t session) {
     const std::size_t name_end = text.rfind(')');
     if (name_end == std::string_view::npos || name_end + 3 > text.size()) continue;
     text.remove_prefix(name_end + 3);  // and the state
+    Process process{.pid = pid};
     std::int64_t field = 0;
     for (int number = 4; number <= 17 && take_number(text, field); ++number) {
-      if (number == 6 && field != session) break;
-      if (number >= 14) ticks += field;
+      if (number == 4) process.parent = static_cast<pid_t>(field);
+      if (number == 6) process.session = static_cast<pid_t>(field);
+      if (number >= 14) process.ticks += field;
+    }
+    times.processes_.push_back(process);
+  }
+  return times;
+}
+
+std::chrono::microseconds CpuTimes::of(pid_t leader) const {
+  static const long ticks_a_second = ::sysconf(_SC_CLK_TCK);
+  std::int64_t ticks = 0;
+  std::unordered_set<pid_t> counted;
+  // Once for each generation: a child may stand before its parent.
+  for (bool more = true; std::exchange(more, false);) {
+    for (const Process& process : processes_) {
+      if (process.pid != leader && process.session != leader && !counted.contains(process.parent)) continue;
+      if (!counted.insert(process.pid).second) continue;
+      ticks += process.ticks;
+      more = true;
     }
   }
   return std::chrono::microseconds(ticks * 1'000'000 / ticks_a_second);

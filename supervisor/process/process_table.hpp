@@ -36,8 +36,22 @@ std::optional<ProcessFacts> read_facts(pid_t pid);
 /// The children of all threads of a process; empty if the system does not list them. None of a process that is gone.
 std::optional<std::vector<pid_t>> children_of(pid_t pid);
 
-/// CPU time used by the processes of a session, and by those that ended in it and were waited for.
-std::chrono::microseconds cpu_time_of_session(pid_t session);
+/// The CPU time of all processes, each with that of its children that ended and were waited for.
+class CpuTimes {
+ public:
+  /// Reads all of /proc: a few microseconds for each process there is.
+  static CpuTimes read();
+  /// What a process, those of the session that it leads, and the descendants of all of them have used. Less than before
+  /// where one of them ended and nobody of them had waited for it.
+  std::chrono::microseconds of(pid_t leader) const;
+
+ private:
+  struct Process {
+    pid_t pid = 0, parent = 0, session = 0;
+    std::int64_t ticks = 0;
+  };
+  std::vector<Process> processes_;
+};
 
 /// Whether a process has a handler for a signal.
 bool catches(pid_t pid, int signal);
