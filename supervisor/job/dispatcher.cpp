@@ -351,8 +351,8 @@ void Dispatcher::write_finish(Record& record) {
   outcome.started_ms = record.started.wall_ms;
   outcome.finished_ms = clock_.now().wall_ms;
   if (!outcome.history.empty())
-    journal_.history(record.job, outcome.history, record.attempts, outcome.dead ? outcome.error : Payload(),
-                     [](std::error_code) {});
+    journal_.history(record.job, outcome.history, record.attempts,
+                     record.loss == kLostByCrash ? outcome.error : Payload(), [](std::error_code) {});
   // An error is not a refusal here: the journal keeps the outcome and writes it when the disk is back.
   journal_.finish(record.job, outcome, [this, &record](std::error_code) { finish_written(record); });
 }

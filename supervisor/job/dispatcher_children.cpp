@@ -148,11 +148,14 @@ void Dispatcher::died(WorkerNumber worker, std::span<const Casualty> casualties)
     Record* record = find(casualty.run);
     if (!record) continue;
     record->outcome.status = Status::Failed;
+    std::string blamed;
     if (casualty.entered) {
       record->outcome.error = casualty.error;
       record->outcome.error_type = casualty.error_type;
-      if (one_suspect && record->why == Why::None && casualty.error_type != kWorkerLost)
+      if (one_suspect && record->why == Why::None && casualty.error_type != kWorkerLost) {
         note_crash(*record, casualty.error);
+        blamed = record->fingerprint;
+      }
     } else {
       ++record->bystander;
       record->outcome.error = lost_error(
@@ -160,7 +163,8 @@ void Dispatcher::died(WorkerNumber worker, std::span<const Casualty> casualties)
           record->attempts);
       record->outcome.error_type = "WorkerLost";
     }
-    on(*record, casualty.entered ? Event::LostEntered : Event::LostUnentered);
+    on(*record, casualty.entered ? Event::LostEntered : Event::LostUnentered);  // the record may be gone
+    if (const Suspect* suspect = blamed.empty() ? nullptr : quarantine_->find(blamed)) journal_.suspect(*suspect);
   }
   // Jobs on their way to this child, of which it never heard, are not among the casualties.
   for (auto& [run, record] : runs_)

@@ -68,11 +68,11 @@ void Dispatcher::refuse_as_suspect(Record& record, const Suspect& suspect) {
   record.outcome.error = Payload::of(error + "}\"");
 }
 
-/// Copies of a suspect input that wait in a child's window come back where there are too many.
+/// Copies of a suspect input that wait in a child's window come back where there are too many. The journal is told by whoever
+/// calls, once it knows what became of the job: cut off in between, a crash is not counted, and never counted twice.
 void Dispatcher::note_crash(Record& record, const Payload& crash) {
   if (!quarantine_ || options_.quarantine == 0) return;
   const Suspect& suspect = quarantine_->crashed(fingerprint_of(record), crash);
-  journal_.suspect(suspect);
   int left = options_.quarantine - suspect.crashes;
   std::vector<RunNumber> waiting;
   for (auto& [run, other] : runs_) {

@@ -39,6 +39,7 @@ class FakeJournal final : public Journal {
   std::map<std::string, std::vector<StoredChunk>, std::less<>> stored;
   std::size_t most = 1'000;                                     ///< of them that one reading gives
   std::map<std::string, std::uint32_t, std::less<>> positions;  ///< of polls
+  std::vector<std::string> crashes;                             ///< the records that are to be kept
 
   /// Answers all that waits.
   void flush() {
@@ -58,6 +59,13 @@ class FakeJournal final : public Journal {
   }
   void cancelling(const Job& job, RunNumber run) override {
     lines.push_back("cancelling " + job.id + " run " + std::to_string(run));
+  }
+  void history(const Job&, const Payload&, int, Payload record, Written written) override {
+    if (!record.empty()) crashes.emplace_back(record.bytes());
+    written({});
+  }
+  void suspect(const Suspect& suspect) override {
+    lines.push_back("suspect " + suspect.fingerprint + " " + std::to_string(suspect.crashes));
   }
   void finish(const Job& job, const Outcome& outcome, Written written) override {
     note("finish " + job.id + " " + std::string(to_string(outcome.status)), std::move(written));

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 
 #include "supervisor/job/dispatcher.hpp"
@@ -18,6 +19,7 @@ class BusyWorkers final : public Workers {
  public:
   testing::FakeWorkers plain;
   std::chrono::microseconds used{0};
+  int asked = 0;
   std::map<RunNumber, std::function<void(Payload)>> examined;
 
   void send(const Assignment& assignment) override { plain.send(assignment); }
@@ -27,7 +29,10 @@ class BusyWorkers final : public Workers {
   void terminate(WorkerNumber worker) override { plain.terminate(worker); }
   void kill(WorkerNumber worker, std::string reason) override { plain.kill(worker, std::move(reason)); }
   void refresh(WorkerNumber worker) override { plain.refresh(worker); }
-  std::optional<std::chrono::microseconds> cpu_time(WorkerNumber) override { return used; }
+  std::optional<std::chrono::microseconds> cpu_time(WorkerNumber) override {
+    ++asked;
+    return used;
+  }
   void examine(RunNumber run, std::function<void(Payload)> seen) override { examined[run] = std::move(seen); }
 };
 
@@ -110,6 +115,32 @@ TEST_F(Poison, OfSeveralJobsInOneChildNobodyIsBlamed) {
   EXPECT_EQ(dispatcher.clear_quarantine(), 0u);
 }
 
+TEST_F(Poison, ACrashCountsOnceItsJobIsSettledSoThatNoRestartCountsItTwice) {
+  dispatcher.ready(1, "w", 1, 0);
+  submit("bad", "bad");
+  crash(1, {1});
+  const auto place = [&](const std::string& line) {
+    return std::find(journal.lines.begin(), journal.lines.end(), line) - journal.lines.begin();
+  };
+  EXPECT_LT(place("finish bad FAILED"), place("suspect bad 1"));
+  EXPECT_LT(place("suspect bad 1"), std::ssize(journal.lines));
+}
+
+TEST_F(Poison, ARefusalIsNoCrashRecord) {
+  dispatcher.recover_suspects({{.fingerprint = "bad", .build = "first", .crashes = 2, .record = {}}});
+  dispatcher.ready(1, "w", 1, 0);
+  Job job = make_job("bad", 3);
+  job.input = Payload::of("bad");
+  job.submitted_ms = clock.now().wall_ms;
+  dispatcher.submit(std::move(job), [](const Accepted&) {});
+  crash(1, {1});
+  dispatcher.ready(2, "w", 1, 0);
+  tick(60s);
+  ASSERT_EQ(outcome("bad").error_type, "Quarantined");
+  EXPECT_TRUE(outcome("bad").dead);
+  EXPECT_EQ(journal.crashes, std::vector<std::string>{R"("{\"error_type\":\"WorkerCrash\"}")"});
+}
+
 TEST_F(Poison, AnotherBuildStartsFromNothing) {
   Suspect known{.fingerprint = "bad", .build = "first", .crashes = 3}, old = known;
   old.fingerprint = "old";
@@ -124,8 +155,9 @@ TEST_F(Poison, AnotherBuildStartsFromNothing) {
 TEST_F(Poison, ARunThatStandsStillIsExaminedAndStopped) {
   dispatcher.ready(1, "w", 1, 0);
   submit("a", "{}", 4s);
-  for (int second = 0; second < 3; ++second) tick(1s);
-  EXPECT_TRUE(workers.examined.empty());
+  EXPECT_EQ(workers.asked, 0) << "a job that ends at once costs no look";
+  for (int second = 0; second < 4; ++second) tick(1s);
+  EXPECT_TRUE(workers.examined.empty()) << "the first look has nothing to compare with";
   tick(1s);
   ASSERT_EQ(workers.examined.count(1), 1u);
   EXPECT_TRUE(workers.plain.orders.empty()) << "not before its stacks are taken";
@@ -150,7 +182,12 @@ TEST_F(Poison, WordsAndWorkAreSignsOfLife) {
     tick(1s);
   }
   EXPECT_TRUE(workers.examined.empty());
-  for (int second = 0; second < 4; ++second) {
+  for (int second = 0; second < 20; ++second) {
+    if (second % 3 == 0) workers.used -= 50ms;  // one of its processes has ended, and took its time along
+    tick(1s);
+  }
+  EXPECT_TRUE(workers.examined.empty());
+  for (int second = 0; second < 6 && workers.examined.empty(); ++second) {
     workers.used += 1ms;  // a heartbeat's worth
     tick(1s);
   }
