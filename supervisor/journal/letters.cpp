@@ -6,11 +6,14 @@
 #include <algorithm>
 #include <utility>
 
+#include "supervisor/job/quarantine.hpp"
+
 namespace bulkhead::journal {
 namespace {
 
 /// Crash records kept of one job: of its first attempt and of its last ones.
 constexpr std::int64_t kCrashesKept = 8;
+constexpr std::int64_t kMostSuspects = Quarantine::kMost;
 std::int64_t crash_slot(JobKey key, std::int64_t attempt) {
   return key * kMostAttempts + std::min(attempt, kMostAttempts - 1);
 }
@@ -21,7 +24,7 @@ const std::string kColumns =
     "d.key, d.id, d.submitted_ms, d.execution_timeout_ms, d.ttl_ms, d.flags, d.max_attempts, d.webhook, d.retry_on, "
     "d.retry_min_ms, d.retry_max_ms, d.stall_timeout_ms, d.error_type, d.worker_id, d.attempts, d.started_ms, "
     "d.died_ms, "
-    "d.execution_ms, d.history, d.error";
+    "d.execution_ms, d.history, d.error, d.idempotency_key";
 
 DeadLetter read(const Statement& row) {
   DeadLetter letter;
@@ -34,6 +37,7 @@ DeadLetter read(const Statement& row) {
   job.policy.low_priority = (row.number(5) & kLowPriority) != 0;
   job.policy.max_attempts = static_cast<int>(row.number(6));
   job.webhook = row.bytes(7);
+  job.idempotency_key = row.bytes(20);
   if (!row.is_null(8)) {
     job.policy.retry_on = static_cast<std::uint8_t>(row.number(8));
     job.policy.retry_backoff_min = milliseconds(row.number(9));
@@ -62,7 +66,8 @@ Letters::Letters(Connection& c, LetterLimits limits)
     : limits_(limits),
       insert_(c,
               "INSERT INTO dead SELECT j.key, j.id, r.finished_ms, j.submitted_ms, j.execution_timeout_ms, j.ttl_ms, "
-              "j.flags, j.max_attempts, j.webhook, p.retry_on, p.retry_min_ms, p.retry_max_ms, p.stall_timeout_ms, "
+              "j.flags, j.max_attempts, j.webhook, j.idempotency_key, p.retry_on, p.retry_min_ms, p.retry_max_ms, "
+              "p.stall_timeout_ms, "
               "r.error_type, r.worker_id, r.attempts, r.started_ms, r.execution_ms, h.history, r.error, j.input "
               "FROM jobs j JOIN outcomes r ON r.key = j.key LEFT JOIN policies p ON p.key = j.key "
               "LEFT JOIN histories h ON h.key = j.key WHERE j.key = ?1"),
@@ -79,19 +84,32 @@ Letters::Letters(Connection& c, LetterLimits limits)
       delete_crashes_(c, "DELETE FROM crashes WHERE slot BETWEEN ?1 AND ?2"),
       needed_(c, "SELECT 1 FROM dead WHERE key = ?1"),
       put_suspect_(c, "INSERT OR REPLACE INTO suspects (fingerprint, build, crashes, record) VALUES (?1, ?2, ?3, ?4)"),
+      other_builds_(c, "DELETE FROM suspects WHERE build <> ?1"),
+      surplus_suspects_(c,
+                        "DELETE FROM suspects WHERE fingerprint IN (SELECT fingerprint FROM suspects "
+                        "WHERE fingerprint <> ?1 ORDER BY crashes, fingerprint "
+                        "LIMIT max(0, (SELECT count(*) FROM suspects) - ?2))"),
       clear_suspects_(c, "DELETE FROM suspects") {}
 
 void Letters::bury(JobKey key, std::string_view id, std::int64_t now_ms) {
-  drop(id);
+  const auto older = find(id);
+  if (older == key)
+    delete_.bind(1, key).run();  // told a second time: the records are those of this very job
+  else if (older)
+    remove(*older);
   insert_.bind(1, key).run();
   trim(now_ms);
 }
 
 void Letters::drop(std::string_view id) {
-  const bool known = find_.bind(1, id).step();
-  const JobKey key = known ? find_.number(0) : 0;
+  if (const auto key = find(id)) remove(*key);
+}
+
+std::optional<JobKey> Letters::find(std::string_view id) {
+  std::optional<JobKey> key;
+  if (find_.bind(1, id).step()) key = find_.number(0);
   find_.reset();
-  if (known) remove(key);
+  return key;
 }
 
 void Letters::remove(JobKey key) {
@@ -129,10 +147,13 @@ void Letters::release(JobKey key) {
 void Letters::put(const Suspect& suspect) {
   put_suspect_.bind(1, suspect.fingerprint).bind(2, suspect.build).bind(3, suspect.crashes);
   put_suspect_.bind_blob(4, suspect.record.bytes()).run();
+  other_builds_.bind(1, suspect.build).run();
+  surplus_suspects_.bind(1, suspect.fingerprint).bind(2, kMostSuspects).run();
 }
 
 std::vector<Suspect> read_suspects(Connection& connection) {
-  Statement row(connection, "SELECT fingerprint, build, crashes, record FROM suspects ORDER BY crashes DESC");
+  Statement row(connection, "SELECT fingerprint, build, crashes, record FROM suspects ORDER BY crashes DESC LIMIT ?1");
+  row.bind(1, kMostSuspects);
   std::vector<Suspect> suspects;
   while (row.step())
     suspects.push_back({.fingerprint = std::string(row.bytes(0)),
@@ -160,7 +181,7 @@ std::optional<DeadLetter> LetterQueries::find(std::string_view id) {
   JobKey key = 0;
   if (find_.bind(1, id).step()) {
     letter = read(find_);
-    letter->job.input = payload(find_.bytes(20));
+    letter->job.input = payload(find_.bytes(21));
     key = find_.number(0);
   }
   find_.reset();

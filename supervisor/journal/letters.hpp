@@ -45,15 +45,18 @@ class Letters {
   /// The job is forgotten: its records go, unless a letter needs them.
   void release(JobKey key);
 
+  /// Those of other builds go, and beyond Quarantine::kMost those of the fewest crashes.
   void put(const Suspect& suspect);
   void clear_suspects() { clear_suspects_.run(); }
 
  private:
+  std::optional<JobKey> find(std::string_view id);
   void remove(JobKey key);
 
   LetterLimits limits_;
   Statement insert_, find_, delete_, surplus_, oldest_;
-  Statement put_crash_, trim_crashes_, delete_crashes_, needed_, put_suspect_, clear_suspects_;
+  Statement put_crash_, trim_crashes_, delete_crashes_, needed_, put_suspect_, other_builds_, surplus_suspects_,
+      clear_suspects_;
 };
 
 std::vector<Suspect> read_suspects(Connection& connection);

@@ -89,6 +89,7 @@ CREATE TABLE dead (
   flags                INTEGER NOT NULL,
   max_attempts         INTEGER NOT NULL,
   webhook              TEXT NOT NULL,
+  idempotency_key      TEXT NOT NULL,
   retry_on             INTEGER,
   retry_min_ms         INTEGER,
   retry_max_ms         INTEGER,

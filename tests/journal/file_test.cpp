@@ -432,6 +432,7 @@ TEST_F(File, VersionTwoIsRead) {
   ASSERT_TRUE(journal.loop().run(*journal, [&] { return answered; }));
   ASSERT_TRUE(letter);
   EXPECT_EQ(letter->job.input.bytes(), R"({"n":3})");
+  EXPECT_EQ(letter->job.idempotency_key, "key-3");
   ASSERT_EQ(letter->records.size(), 1u);
   EXPECT_EQ(letter->records[0].bytes(), R"("dead record")");
   Job next = make_job("next");

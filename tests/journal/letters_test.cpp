@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "supervisor/journal/letters.hpp"
 #include "supervisor/journal/maintenance.hpp"
 #include "supervisor/journal/sqlite.hpp"
 #include "tests/journal/harness.hpp"
@@ -41,6 +42,7 @@ TEST_F(Letters, WhatCrashedForGoodIsALetterUntilThereAreTooMany) {
   Session journal(few);
   auto die = [&](const std::string& id) {
     Job job = make_job(id, R"({"of":")" + id + R"("})");
+    job.idempotency_key = "key-" + id;
     job.policy.retry_on = kLostByCrash;
     EXPECT_FALSE(journal.accept(job));
     EXPECT_FALSE(journal.start(job, journal->next_run()));
@@ -70,11 +72,53 @@ TEST_F(Letters, WhatCrashedForGoodIsALetterUntilThereAreTooMany) {
   ASSERT_TRUE(settled);
   EXPECT_EQ(settled->outcome.history.bytes(), R"({"attempt":1})");
   EXPECT_EQ(settled->job.policy.retry_on, kLostByCrash);
+  std::optional<std::optional<DeadLetter>> letter;
+  journal->dead_letter("c", [&](std::optional<DeadLetter> found) { letter = std::move(found); });
+  journal.loop().run(*journal, [&] { return letter.has_value(); });
+  ASSERT_TRUE(letter && *letter);
+  EXPECT_EQ((*letter)->job.idempotency_key, "key-c") << "whoever repeats the request names this job";
   journal->forget("c");  // the letter outlives its job, with its records
   journal->drop_dead("b");
   EXPECT_TRUE(eventually([&] { return letters() == std::vector<std::string>{"c"}; }));
   EXPECT_TRUE(eventually([&] { return count("SELECT count(*) FROM crashes") == 1; })) << "those of a letter";
   EXPECT_EQ(verify(path()), std::vector<std::string>{});
+}
+
+TEST_F(Letters, TheEndOfADeadJobToldTwiceKeepsItsCrashRecords) {
+  Job job = make_job("a");
+  Outcome outcome = failed(R"("crash")", now_ms_);
+  outcome.dead = true;
+  outcome.history = payload(R"({"attempt":1})");
+  {
+    Session journal(options());
+    EXPECT_FALSE(journal.accept(job));
+    EXPECT_FALSE(journal.start(job, journal->next_run()));
+    journal->history(job, outcome.history, 1, payload(R"("first")"), [](std::error_code) {});
+    EXPECT_FALSE(journal.finish(job, outcome));
+  }
+  // As a process does that was not told that its write had been taken: the operation comes a second time.
+  Connection connection(path());
+  journal::Letters letters(connection, {});
+  letters.bury(connection.number("SELECT key FROM jobs"), "a", now_ms_);
+  EXPECT_EQ(count("SELECT count(*) FROM dead"), 1);
+  EXPECT_EQ(count("SELECT count(*) FROM crashes"), 1);
+}
+
+TEST_F(Letters, SuspectsAreBoundedAndOfOneBuild) {
+  { Session journal(options()); }
+  Connection(path()).execute(
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10050) "
+      "INSERT INTO suspects SELECT 's' || i, 'now', 1 + i % 2, NULL FROM n;"
+      "INSERT INTO suspects VALUES ('old', 'before', 9, NULL)");
+  {
+    Session journal(options());
+    EXPECT_EQ(journal->suspects().size(), 10'000u);
+    journal->suspect({.fingerprint = "new", .build = "now", .crashes = 1, .record = payload("1")});
+    EXPECT_TRUE(eventually([&] { return count("SELECT count(*) FROM suspects") == 10'000; }));
+  }
+  EXPECT_EQ(count("SELECT count(*) FROM suspects WHERE build = 'before'"), 0);
+  EXPECT_EQ(count("SELECT count(*) FROM suspects WHERE fingerprint = 'new'"), 1);
+  EXPECT_EQ(count("SELECT count(*) FROM suspects WHERE crashes = 2"), 5'025) << "those of the fewest crashes went";
 }
 
 TEST_F(Letters, AFaultIsFoundAndACopyIsWhole) {

@@ -67,6 +67,7 @@ CREATE TABLE dead (
   flags                INTEGER NOT NULL,
   max_attempts         INTEGER NOT NULL,
   webhook              TEXT NOT NULL,
+  idempotency_key      TEXT NOT NULL,
   retry_on             INTEGER,
   retry_min_ms         INTEGER,
   retry_max_ms         INTEGER,
@@ -110,6 +111,6 @@ INSERT INTO policies VALUES (6, 3, 1000, 60000, 5000);
 INSERT INTO histories VALUES (6, CAST('{"attempt":1,"started_at":1699999999100,"ended_at":1699999999200,"worker_id":"worker-1","reason":"crash","error_type":"WorkerCrash","from_checkpoint":false}' AS BLOB));
 INSERT INTO crashes VALUES (6 * 65536 + 1, CAST('"record"' AS BLOB));
 INSERT INTO crashes VALUES (3 * 65536 + 1, CAST('"dead record"' AS BLOB));
-INSERT INTO dead VALUES (3, 'dead-u1', 1699999998000, 1699999997000, 600000, 86400000, 0, 1, '', NULL, NULL, NULL, NULL, 'WorkerCrash', 'worker-3', 1, 1699999997500, 500, CAST('{"attempt":1,"started_at":1699999999100,"ended_at":1699999999200,"worker_id":"worker-1","reason":"crash","error_type":"WorkerCrash","from_checkpoint":false}' AS BLOB), CAST('"boom"' AS BLOB), CAST('{"n":3}' AS BLOB));
+INSERT INTO dead VALUES (3, 'dead-u1', 1699999998000, 1699999997000, 600000, 86400000, 0, 1, '', 'key-3', NULL, NULL, NULL, NULL, 'WorkerCrash', 'worker-3', 1, 1699999997500, 500, CAST('{"attempt":1,"started_at":1699999999100,"ended_at":1699999999200,"worker_id":"worker-1","reason":"crash","error_type":"WorkerCrash","from_checkpoint":false}' AS BLOB), CAST('"boom"' AS BLOB), CAST('{"n":3}' AS BLOB));
 INSERT INTO suspects VALUES ('fingerprint', 'build', 2, CAST('"record"' AS BLOB));
 COMMIT;
