@@ -211,3 +211,23 @@ def test_draining_ends_it_and_the_page_says_so(tmp_path, open_page):
         assert endpoint.process.wait(60) == 0
         page.wait("document.body.classList.contains('stale') && document.querySelector('#live').innerText.includes('next try')")
         assert "not connected" in page.text("#phase")
+
+
+def test_from_a_restart_to_the_jobs_of_that_process(endpoint, open_page):
+    job = endpoint.run({"do": "segfault"})
+    worker = endpoint.wait(job)["workerId"]
+    page = open_page(endpoint)
+    page.wait(f"document.querySelector('#restart-list button')?.innerText === '{worker}'", "the restart")
+    page.click("#restart-list button")
+    page.wait(f"{ROWS}.some((row) => row.firstElementChild.innerText === '{job}') && {ROWS}.every((row) => row.children[5].innerText === '{worker}')")
+    assert page.evaluate("document.querySelector('#filters input[name=worker]').value") == worker
+
+
+def test_the_log_of_everything(endpoint, open_page):
+    page = open_page(endpoint)
+    page.wait(LIVE)
+    page.click("#log summary")
+    page.wait("document.querySelector('#log-lines').innerText.includes('listening on')", "what there was")
+    job = endpoint.run({"do": "log", "text": "a word in between"})
+    page.wait("[...document.querySelectorAll('#log-lines li')].some((line) => line.innerText.includes('a word in between') && "
+              f"line.querySelector('a[href=\"#job/{job}\"]'))", "what comes")
