@@ -51,14 +51,22 @@ def test_its_log_and_its_progress_as_they_come(zoo, open_page):
 
 
 def test_chunks_while_they_come(tokens, open_page):
-    text = "one two three four five six seven eight nine ten"
-    job = tokens.run({"text": text, "delay_ms": 150, "repeat": 3})
+    job = tokens.run({"text": "one two three", "delay_ms": 200, "repeat": 1000})
     page = open_page(tokens, f"/#job/{job}")
     seen = page.wait("document.querySelectorAll('.chunks li').length", "the first chunk")
     page.wait(f"document.querySelectorAll('.chunks li').length > {seen}", "more of them")
+    tokens.post(f"/cancel/{job}")
+    page.wait("document.querySelector('#job .chip').innerText === 'Cancelled'")
+
+
+def test_chunks_of_a_job_that_has_ended(tokens, open_page):
+    words = "one two three four five six seven eight nine ten".split()
+    job = tokens.run({"text": " ".join(words), "repeat": 3})
+    tokens.wait(job)
+    page = open_page(tokens, f"/#job/{job}")
     page.wait("document.querySelector('#job .chip').innerText === 'Completed'")
     page.wait("document.querySelectorAll('.chunks li').length === 30")
-    assert page.texts(".chunks li") == [f'"{word}"' for word in text.split() * 3]
+    assert page.texts(".chunks li") == [f'"{word}"' for word in words * 3]
     assert "30 chunks" in section(page, "Chunks")
     assert len(tokens.get(f"/stream/{job}").json["stream"]) == 30, "a reader of the stream has lost none to the page"
 

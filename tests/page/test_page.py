@@ -200,7 +200,7 @@ def test_workers_are_added_and_removed(endpoint, open_page):
 
 def test_draining_ends_it_and_the_page_says_so(tmp_path, open_page):
     with Endpoint([example("crash_zoo")], state=tmp_path / "state") as endpoint:
-        job = endpoint.run({"do": "sleep_ms", "ms": 3_000})
+        job = endpoint.run({"do": "sleep_ms", "ms": 600_000})
         page = open_page(endpoint, expects=["net::ERR", "status of 503"])
         page.wait(LIVE)
         endpoint.until_entered(job)
@@ -208,6 +208,7 @@ def test_draining_ends_it_and_the_page_says_so(tmp_path, open_page):
         assert "/bulkhead/drain" in page.text("#drain .call code")
         page.click("#drain button.danger")
         page.wait("document.querySelector('#phase').innerText === 'draining'")
+        assert endpoint.post(f"/cancel/{job}").status == 200
         assert endpoint.process.wait(60) == 0
         page.wait("document.body.classList.contains('stale') && document.querySelector('#live').innerText.includes('next try')")
         assert "not connected" in page.text("#phase")
