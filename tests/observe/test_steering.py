@@ -28,7 +28,7 @@ def scale(endpoint, workers):
 def test_more_and_fewer_workers_with_jobs_that_run(tmp_path):
     with Endpoint(ZOO, *QUICK, "--workers", "2", state=tmp_path / "state") as endpoint:
         until_ready(endpoint, 2)
-        running = [endpoint.run({"do": "sleep_ms", "ms": 4_000}) for _ in range(4)]
+        running = [endpoint.run({"do": "sleep_ms", "ms": 15_000}) for _ in range(4)]
         endpoint.until_entered(*running[:2])
         assert scale(endpoint, 4) == {"workers": 4, "before": 2}
         endpoint.until_entered(*running)
@@ -73,7 +73,7 @@ def test_what_is_no_number_of_workers_is_told_so(tmp_path, body):
 
 def test_drain_ends_with_what_runs_and_leaves_what_waits(tmp_path):
     with Endpoint(ZOO, *QUICK, "--grace", "60s", state=tmp_path / "state") as endpoint:
-        running = endpoint.run({"do": "sleep_ms", "ms": 3_000})
+        running = endpoint.run({"do": "sleep_ms", "ms": 10_000})
         endpoint.until_entered(running)
         waiting = endpoint.run({"do": "ok"})
         assert endpoint.post("/bulkhead/drain").json == {"status": "draining"}
