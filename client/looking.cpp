@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdlib>
+#include <random>
 #include <utility>
 
 #include "client/console.hpp"
@@ -141,12 +143,22 @@ class Watch {
         show(std::move(std::get<Page>(page)), first);
       }
       auto left = std::chrono::duration_cast<milliseconds>(deadline - Clock::now());
-      if (left <= 0ms || !endpoint_.pause(std::min<milliseconds>(1s, left))) break;
+      if (left <= 0ms || !endpoint_.pause(std::min(next_pause(), left))) break;
     }
     return {interrupts_.signal() != 0 ? kSignalled + interrupts_.signal() : code_, ""};
   }
 
  private:
+  /// A second; longer and longer where nobody answers, and not in step with others.
+  milliseconds next_pause() {
+    if (trouble_.empty()) {
+      failures_ = 0;
+      return 1s;
+    }
+    const int longest = std::min(5'000, 1'000 << std::min(failures_++, 3));
+    return milliseconds(std::uniform_int_distribution<int>(longest / 2, longest)(random_));
+  }
+
   bool take_keys() {
     for (const std::string& key : terminal_->read_keys()) {
       if (key == "hang up") code_ = kSignalled + SIGHUP;
@@ -184,6 +196,8 @@ class Watch {
   std::optional<Terminal> terminal_;
   Page page_;
   std::string trouble_;
+  std::minstd_rand random_{std::random_device{}()};
+  int failures_ = 0;  ///< in a row
   bool complained_ = false;
   bool left_ = false;
   int code_ = kOk;
@@ -206,6 +220,10 @@ class LogPrinter {
     while (!bytes.empty()) {
       std::size_t end = bytes.find('\n');
       half_.append(bytes.substr(0, end));
+      if (half_.size() > kLongestLine) {
+        say("a line of the log is longer than 4 MiB, and is left out");
+        half_.clear();
+      }
       if (end == std::string_view::npos) return;
       bytes.remove_prefix(end + 1);
       std::string line = std::exchange(half_, {});
@@ -241,6 +259,8 @@ class LogPrinter {
     cells.push_back({"  " + harmless(plain(member(line, "text")), 1 << 20)});
     print_line(line_of(cells, look));
   }
+
+  static constexpr std::size_t kLongestLine = 4 << 20;  // an endpoint keeps at most 16 KiB of one
 
   const Options& options_;
   std::string half_;

@@ -116,6 +116,21 @@ def test_ps_watch_prints_on_and_on_for_programs(zoo):
     assert call(zoo, "ps", "--watch", "--timeout", "1500ms").count("bulkhead ") >= 1
 
 
+def test_ps_watch_outlives_a_supervisor(tmp_path):
+    path = f"unix:{tmp_path}/door"
+    with Endpoint(ZOO, "--listen", path, state=tmp_path / "state") as endpoint:
+        watching = start(path, "ps", "--watch", "--json")
+        assert json.loads(watching.stdout.readline())["snapshot"]["phase"] == "serving"
+        endpoint.stop(signal.SIGKILL)
+        assert "trying again" in watching.stderr.readline()
+    with Endpoint(ZOO, "--listen", path, state=tmp_path / "state") as endpoint:
+        job = endpoint.run({"do": "ok"})
+        until(lambda: job in watching.stdout.readline(), 60, "the job")
+        watching.send_signal(signal.SIGINT)
+        _, err = watching.communicate(timeout=PATIENCE)
+        assert watching.returncode == 130 and err == ""
+
+
 def test_an_endpoint_without_these_routes_is_5_and_says_so():
     with answering({"/health": {"jobs": {}, "workers": {}}}) as url:
         for words in (["ps"], ["logs"], ["logs", "-f"], ["drain"], ["scale", "2"], ["ps", "--watch"]):
