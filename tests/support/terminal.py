@@ -26,11 +26,14 @@ class Terminal:
         # A shell on the way to this one would forget the prompt.
         start = ["env", "PS1=$ ", "PROMPT=$ ", *shell]
         self._tmux("new-session", "-d", "-x", str(columns), "-y", str(rows), shlex.join(start))
-        self._tmux("set-option", "-g", "history-limit", "5000")
-        self._tmux("set-option", "-g", "status", "off")
-        self.resize(columns, rows)
-        self.pid = int(self._tmux("display-message", "-p", "#{pane_pid}"))
-        self.until(lambda screen: screen.strip() == "$")
+        try:
+            self._tmux("set-option", "-g", "status", "off")
+            self.resize(columns, rows)
+            self.pid = int(self._tmux("display-message", "-p", "#{pane_pid}"))
+            self.until(lambda screen: screen.strip() == "$")
+        except BaseException:
+            self._end()
+            raise
 
     def _tmux(self, *words):
         done = subprocess.run(["tmux", "-L", self._socket, "-f", "/dev/null", *words], env=self._env, capture_output=True,
@@ -96,4 +99,7 @@ class Terminal:
     def __exit__(self, kind, value, trace):
         if kind is not None:
             print(self.screen())
+        self._end()
+
+    def _end(self):
         subprocess.run(["tmux", "-L", self._socket, "kill-server"], env=self._env, capture_output=True)
