@@ -13,6 +13,8 @@ namespace {
 
 /// Crash records kept of one job: of its first attempt and of its last ones.
 constexpr std::int64_t kCrashesKept = 8;
+/// Letters go one by one up to this limit of their number.
+constexpr std::int64_t kGoAtOnce = 2'000;
 constexpr std::int64_t kMostSuspects = Quarantine::kMost;
 std::int64_t crash_slot(JobKey key, std::int64_t attempt) {
   return key * kMostAttempts + std::min(attempt, kMostAttempts - 1);
@@ -73,11 +75,14 @@ Letters::Letters(Connection& c, LetterLimits limits)
               "LEFT JOIN histories h ON h.key = j.key WHERE j.key = ?1"),
       find_(c, "SELECT key FROM dead WHERE id = ?1"),
       delete_(c, "DELETE FROM dead WHERE key = ?1"),
+      too_old_(c, "SELECT key FROM dead WHERE died_ms <= ?1"),
+      held_(c, "SELECT count(*), ifnull(sum(length(input)), 0) FROM dead"),
+      size_(c, "SELECT ifnull(length(input), 0) FROM dead WHERE key = ?1"),
       surplus_(c,
                "SELECT key FROM (SELECT key, died_ms, row_number() OVER newest AS place, "
                "sum(ifnull(length(input), 0)) OVER newest AS bytes FROM dead "
                "WINDOW newest AS (ORDER BY died_ms DESC, key DESC)) "
-               "WHERE died_ms <= ?1 OR place > ?2 OR (bytes > ?3 AND place > 1)"),
+               "WHERE place > ?1 OR (bytes > ?2 AND place > 1)"),
       oldest_(c, "SELECT died_ms FROM dead ORDER BY died_ms LIMIT 1"),
       put_crash_(c, "INSERT OR REPLACE INTO crashes (slot, record) VALUES (?1, ?2)"),
       trim_crashes_(c, "DELETE FROM crashes WHERE slot BETWEEN ?1 AND ?2"),
@@ -89,7 +94,9 @@ Letters::Letters(Connection& c, LetterLimits limits)
                         "DELETE FROM suspects WHERE fingerprint IN (SELECT fingerprint FROM suspects "
                         "WHERE fingerprint <> ?1 ORDER BY crashes, fingerprint "
                         "LIMIT max(0, (SELECT count(*) FROM suspects) - ?2))"),
-      clear_suspects_(c, "DELETE FROM suspects") {}
+      clear_suspects_(c, "DELETE FROM suspects") {
+  count();
+}
 
 void Letters::bury(JobKey key, std::string_view id, std::int64_t now_ms) {
   const auto older = find(id);
@@ -98,6 +105,9 @@ void Letters::bury(JobKey key, std::string_view id, std::int64_t now_ms) {
   else if (older)
     remove(*older);
   insert_.bind(1, key).run();
+  ++number_;
+  if (size_.bind(1, key).step()) bytes_ += size_.number(0);
+  size_.reset();
   trim(now_ms);
 }
 
@@ -118,11 +128,28 @@ void Letters::remove(JobKey key) {
 }
 
 void Letters::trim(std::int64_t now_ms) {
+  remove_all(too_old_.bind(1, now_ms - limits_.age_ms));
+  const auto too_many = [this] { return number_ > limits_.number || bytes_ > limits_.input_bytes; };
+  if (too_many()) count();
+  if (!too_many()) return;
+  // All of them are looked at: of very many some go at once, so that it is a while until the next time.
+  remove_all(surplus_.bind(1, limits_.number - limits_.number / kGoAtOnce).bind(2, limits_.input_bytes));
+  count();
+}
+
+void Letters::remove_all(Statement& wanted) {
   std::vector<JobKey> keys;
-  surplus_.bind(1, now_ms - limits_.age_ms).bind(2, limits_.number).bind(3, limits_.input_bytes);
-  while (surplus_.step()) keys.push_back(surplus_.number(0));
-  surplus_.reset();
+  while (wanted.step()) keys.push_back(wanted.number(0));
+  wanted.reset();
   for (const JobKey key : keys) remove(key);
+}
+
+void Letters::count() {
+  if (held_.step()) {
+    number_ = held_.number(0);
+    bytes_ = held_.number(1);
+  }
+  held_.reset();
 }
 
 std::optional<std::int64_t> Letters::next_expiry() {

@@ -52,9 +52,13 @@ class Letters {
  private:
   std::optional<JobKey> find(std::string_view id);
   void remove(JobKey key);
+  void remove_all(Statement& wanted);
+  void count();
 
   LetterLimits limits_;
-  Statement insert_, find_, delete_, surplus_, oldest_;
+  /// Of the letters, or more: what goes is not taken off before they are counted again.
+  std::int64_t number_ = 0, bytes_ = 0;
+  Statement insert_, find_, delete_, too_old_, held_, size_, surplus_, oldest_;
   Statement put_crash_, trim_crashes_, delete_crashes_, needed_, put_suspect_, other_builds_, surplus_suspects_,
       clear_suspects_;
 };

@@ -104,6 +104,34 @@ TEST_F(Letters, TheEndOfADeadJobToldTwiceKeepsItsCrashRecords) {
   EXPECT_EQ(count("SELECT count(*) FROM crashes"), 1);
 }
 
+TEST_F(Letters, OfTooManyTheOldestGoAtTheNextOne) {
+  { Session journal(options()); }
+  Connection connection(path());
+  connection.execute(
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000) INSERT INTO dead "
+      "SELECT i, 'd' || i, i, 0, 0, 0, 0, 1, '', '', NULL, NULL, NULL, NULL, '', '', 1, 0, 0, NULL, NULL, x'78' FROM n;"
+      "INSERT INTO jobs SELECT i + 4000, 'j' || i, 0, 0, 0, 0, 1, '', '', x'7878' FROM (SELECT key AS i FROM dead);"
+      "INSERT INTO outcomes SELECT key, 3, 0, '', '', 1, 0, key, 0, 0, NULL, NULL FROM jobs");
+  journal::Letters letters(connection, {.number = 4'000, .age_ms = 10'000, .input_bytes = 10'000});
+  const auto bury = [&](int n) { letters.bury(4'000 + n, "j" + std::to_string(n), 0); };
+  bury(1);
+  EXPECT_EQ(count("SELECT count(*) FROM dead"), 3'998) << "of very many some go at once";
+  EXPECT_EQ(count("SELECT min(key) FROM dead"), 4);
+  bury(2);
+  bury(3);
+  EXPECT_EQ(count("SELECT count(*) FROM dead"), 4'000);
+  letters.drop("j1");
+  letters.drop("j2");
+  bury(4);
+  EXPECT_EQ(count("SELECT count(*) FROM dead"), 3'999) << "what was dropped makes room";
+  letters.trim(4'100);
+  letters.trim(10'500);
+  EXPECT_EQ(count("SELECT min(key) FROM dead"), 501) << "what is too old goes";
+  journal::Letters few(connection, {.number = 5, .age_ms = 10'000, .input_bytes = 5});
+  few.trim(0);
+  EXPECT_EQ(count("SELECT count(*) FROM dead"), 3) << "two of two bytes, and one of one";
+}
+
 TEST_F(Letters, SuspectsAreBoundedAndOfOneBuild) {
   { Session journal(options()); }
   Connection(path()).execute(
