@@ -1,11 +1,12 @@
 // All that the command gets is made ready before it is started for the first time; what stands between fork and exec after that
-// takes no memory. The pipe of reports has both its ends here: no supervisor's death closes it.
+// takes no memory. Pipes and sockets for supervisors have both their ends here: no supervisor's death closes them.
 
 #include "supervisor/init/command.hpp"
 
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -17,7 +18,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <initializer_list>
 
+#include "supervisor/init/channel.hpp"
 #include "supervisor/init/say.hpp"
 #include "supervisor/init/terminal.hpp"
 
@@ -38,6 +41,14 @@ struct Report {
   std::int32_t status;  // as waitpid gives it
   std::int64_t at_ns;   // CLOCK_BOOTTIME
 };
+
+char life_text[sizeof kLife + 200];  // "BULKHEAD_INIT_LIFE=first"
+
+void write_life(const char* life) { std::snprintf(life_text, sizeof life_text, "%s=%s", kLife, life); }
+
+void inherit(int fd) {
+  if (fd >= 0) fcntl(fd, F_SETFD, 0);
+}
 
 void write_pid(Addressee& variable, pid_t pid) {
   std::snprintf(variable.text, sizeof variable.text, "%s=%d", variable.name, static_cast<int>(pid));
@@ -94,6 +105,28 @@ Command::Command(const Options& options) : own_group_(getpgrp()) {
   static char end[40];
   std::snprintf(end, sizeof end, "BULKHEAD_INIT_REPORTS=%d", reports_[0]);
   putenv(end);
+  open_channel();
+}
+
+void Command::open_channel() {
+  constexpr int kKind = SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK;
+  if (socketpair(AF_UNIX, kKind, 0, listeners_) != 0 || socketpair(AF_UNIX, kKind, 0, connections_) != 0 ||
+      pipe2(ready_, O_CLOEXEC | O_NONBLOCK) != 0)
+    return say("no upgrade will be possible: %s", strerrordesc_np(errno));
+  static char channel[96];
+  std::snprintf(channel, sizeof channel, "%s=%d %d %d %d %d %d", kChannel, kChannelVersion, listeners_[0],
+                listeners_[1], connections_[0], connections_[1], ready_[1]);
+  putenv(channel);
+  write_life("first");
+  putenv(life_text);
+}
+
+bool Command::is_ready(pid_t supervisor) const {
+  std::int32_t pid = 0;
+  bool ready = false;
+  while (ready_[0] >= 0 && read(ready_[0], &pid, sizeof pid) == static_cast<ssize_t>(sizeof pid))
+    ready = ready || pid == supervisor;
+  return ready;
 }
 
 /// What nobody has read makes room, the oldest first.
@@ -108,10 +141,10 @@ void Command::report(pid_t pid, int status) const {
   }
 }
 
-pid_t Command::start(const Options& options) {
+pid_t Command::start(const Options& options, const Image& image, const char* life) {
   pid_t init = getpid();
   pid_t pid = fork();
-  if (pid == 0) become(options, init);
+  if (pid == 0) become(options, image, life, init);
   if (pid < 0) return -1;
   // Here too, so that no signal to the group is sent before there is one.
   setpgid(pid, pid);
@@ -126,7 +159,7 @@ bool Command::give_terminal_to(pid_t group) {
   return given;
 }
 
-void Command::become(const Options& options, pid_t init) {
+void Command::become(const Options& options, const Image& image, const char* life, pid_t init) {
   pid_t self = getpid();
   setpgid(self, self);
   give_terminal(own_group_, self);
@@ -136,13 +169,14 @@ void Command::become(const Options& options, pid_t init) {
     // Without us nobody would reap, restart or stop it.
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != init) _exit(71);  // EX_OSERR: killed before we asked
-    if (reports_[0] >= 0) fcntl(reports_[0], F_SETFD, 0);
+    for (int fd : {reports_[0], listeners_[0], listeners_[1], connections_[0], connections_[1], ready_[1]}) inherit(fd);
+    write_life(life);
     if (directory_ >= 0 && fchdir(directory_) != 0)
       say("cannot go back to the working directory: %s", strerrordesc_np(errno));
   }
   sigaction(SIGCHLD, &inherited_child_action_, nullptr);
   sigprocmask(SIG_SETMASK, &options.mask, nullptr);
-  execvp(options.command[0], options.command);
+  image.execute(options.command);
   int error = errno;
   say("cannot run %s: %s", options.command[0], strerrordesc_np(error));
   _exit(error == ENOENT ? 127 : 126);

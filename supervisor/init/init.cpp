@@ -7,6 +7,9 @@
 //   Leaving   the command has ended. What it left has had SIGTERM, and the grace runs.
 //   Killing   SIGKILL, again and again, to whatever appears, until there is no child.
 //
+// A supervisor that hands over exits with a code that says so. The next one is the file at the same path, on trial: one that
+// does not become ready in time, or ends soon after, is followed by the file that ran before, which was kept open.
+//
 // Only the command is ever signalled by its number or group, and only while it is not reaped (a group also while it has
 // members): no number can be a stranger's. Everything else is found and signalled by leftovers.cpp.
 
@@ -17,9 +20,12 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <ctime>
+#include <utility>
 
+#include "supervisor/init/channel.hpp"
 #include "supervisor/init/leftovers.hpp"
 #include "supervisor/init/say.hpp"
 #include "supervisor/init/terminal.hpp"
@@ -84,18 +90,21 @@ int code_of(int status) { return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : 
 
 }  // namespace
 
-Init::Init(const Options& options) : options_(options), command_(options), deadline_(kNever) {}
+Init::Init(const Options& options) : options_(options), command_(options), deadline_(kNever), trial_ends_(kNever) {
+  if (options_.supervise()) image_.open(options_.command[0]);
+}
 
 int Init::run() {
   start();
   command_.let_go(options_);
   // Before the first wait: it may have ended already, under a SIGCHLD that was taken for an earlier one.
   for (reap(); phase_ != Phase::Over; reap()) {
-    int signal = next_signal(deadline_);
+    int signal = next_signal(deadline_ < trial_ends_ ? deadline_ : trial_ends_);
     // What is known of the command decides what a signal does, and its SIGCHLD may stand behind this one.
     reap();
     if (phase_ == Phase::Over) break;
-    if (signal == 0) time_is_up();
+    look_after_trial();
+    if (signal == 0 && now() >= deadline_) time_is_up();
     if (signal != 0 && signal != SIGCHLD) handle(signal);
   }
   return options_.success[code_] ? 0 : code_;
@@ -103,12 +112,14 @@ int Init::run() {
 
 void Init::start() {
   phase_ = Phase::Running;
-  deadline_ = kNever;
+  if (!told_) deadline_ = kNever;
   stopped_ = false;
   started_ = now();
-  main_ = command_.start(options_);
+  main_ = command_.start(options_, image_, life_);
   if (main_ > 0) {
     group_ = main_;
+    if (told_) pass_on(told_by_);
+    if (std::exchange(renewal_due_, false)) pass_on(SIGUSR2);
     return;
   }
   say("cannot start a process: %s", strerrordesc_np(errno));
@@ -117,12 +128,63 @@ void Init::start() {
   if (!restart()) leave();
 }
 
+// ---- a new supervisor ------------------------------------------------------------------------------------------------
+
+/// The supervisor has handed over to what is at its path now.
+void Init::renew() {
+  if (!on_trial_) proved_.take(image_);
+  image_.open(options_.command[0]);
+  on_trial_ = true;
+  ready_ = late_ = false;
+  std::snprintf(life_, sizeof life_, "trial %d", kTrialTime);
+  trial_ends_ = now() + options_.trial;
+  start();
+}
+
+void Init::look_after_trial() {
+  if (trial_ends_ == kNever || main_ == 0) return;
+  if (!ready_ && command_.is_ready(main_)) {
+    ready_ = true;
+    trial_ends_ = now() + kTrialTime;
+  }
+  if (now() >= trial_ends_) trial_is_up();
+}
+
+void Init::trial_is_up() {
+  trial_ends_ = kNever;
+  if (ready_) {
+    on_trial_ = false;
+    proved_.close();
+    return;
+  }
+  late_ = true;
+  kill(main_, SIGKILL);
+}
+
+/// The new one is no good: the one before takes its place again.
+void Init::go_back(int status) {
+  char what[96];
+  if (late_)
+    std::snprintf(what, sizeof what, "it was not ready within %lld ms", options_.trial);
+  else if (WIFSIGNALED(status))
+    std::snprintf(what, sizeof what, "SIG%s ended it", sigabbrev_np(WTERMSIG(status)));
+  else
+    std::snprintf(what, sizeof what, "it ended with code %d", WEXITSTATUS(status));
+  say("the new supervisor is no good (%s): the one before it is started again", what);
+  std::snprintf(life_, sizeof life_, "back %s", what);
+  on_trial_ = false;
+  trial_ends_ = kNever;
+  image_.take(proved_);
+  start();
+}
+
 // ---- signals -------------------------------------------------------------------------------------------------------
 
 void Init::handle(int arrived) {
   int signal = options_.rewrite[arrived];
   if (signal == 0) return;
   if (main_ == 0) {
+    if (options_.supervise() && arrived == SIGUSR2) renewal_due_ = phase_ == Phase::Pausing;
     // Nobody to send it to. Whoever wants an end gets it sooner.
     if (arrived == SIGTERM || arrived == SIGINT || arrived == SIGQUIT || (options_.supervise() && arrived == SIGABRT)) {
       told_ = true;
@@ -132,11 +194,12 @@ void Init::handle(int arrived) {
     return;
   }
   if (options_.supervise() && arrived == SIGABRT) {
-    pass_on(SIGABRT);
+    pass_on(told_by_ = SIGABRT);
     return told_to_end(kAbortGrace);
   }
   if (is_fault(arrived) && options_.rewrite[arrived] == arrived) return;
   pass_on(signal);
+  if (arrived == SIGTERM || arrived == SIGINT || arrived == SIGQUIT) told_by_ = signal;
   if (arrived == SIGTERM || signal == SIGTERM) return told_to_end(options_.grace);
   // A supervisor drains on these too, by deadlines of its own.
   if (options_.supervise() && (arrived == SIGINT || arrived == SIGQUIT)) told_ = true;
@@ -217,7 +280,10 @@ void Init::ended(int status) {
   if (command_.has_terminal()) give_terminal(main_, getpgrp());
   main_ = 0;
   code_ = code_of(status);
+  if (options_.supervise() && WIFEXITED(status) && WEXITSTATUS(status) == kHandedOver) return renew();
+  if (on_trial_ && !told_) return go_back(status);
   if (options_.supervise() && WIFSIGNALED(status)) {
+    std::snprintf(life_, sizeof life_, "again");
     if (!told_) say("the supervisor was ended by SIG%s", sigabbrev_np(WTERMSIG(status)));
     if (restart()) return;
   }

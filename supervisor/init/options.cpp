@@ -1,5 +1,5 @@
 // The command line of bulkhead-init, read by getopt before anything starts: here stdio may be used. What is wrong is named
-// with its value and what is allowed. --supervise and --mask are for `bulkhead` alone, and not in the help.
+// with its value and what is allowed. --supervise, --trial and --mask are for `bulkhead` alone, and not in the help.
 
 #include "supervisor/init/options.hpp"
 
@@ -64,13 +64,13 @@ bool add_rewrite(Options& options, const char* text) {
   return true;
 }
 
-bool set_grace(Options& options, const char* text) {
+bool set_time(long long& time, const char* text) {
   constexpr double kYear = 365.0 * 86'400;
   if ((*text < '0' || *text > '9') && *text != '.') return false;
   char* end = nullptr;
   double seconds = std::strtod(text, &end);
   if (*end != '\0' || !(seconds >= 0 && seconds <= kYear)) return false;
-  options.grace = static_cast<long long>(seconds * 1000);
+  time = static_cast<long long>(seconds * 1000);
   return true;
 }
 
@@ -85,16 +85,13 @@ bool set_mask(Options& options, const char* text) {
   return true;
 }
 
-enum Long { kGrace = 256, kSupervise, kMask };
-constexpr option kLong[] = {{"single-child", no_argument, nullptr, 'c'},
-                            {"rewrite", required_argument, nullptr, 'r'},
-                            {"grace", required_argument, nullptr, kGrace},
-                            {"supervise", required_argument, nullptr, kSupervise},
-                            {"mask", required_argument, nullptr, kMask},
-                            {"verbose", no_argument, nullptr, 'v'},
-                            {"help", no_argument, nullptr, 'h'},
-                            {"version", no_argument, nullptr, 'V'},
-                            {}};
+enum Long { kGrace = 256, kSupervise, kTrial, kMask };
+constexpr option kLong[] = {
+    {"single-child", no_argument, nullptr, 'c'},   {"rewrite", required_argument, nullptr, 'r'},
+    {"grace", required_argument, nullptr, kGrace}, {"supervise", required_argument, nullptr, kSupervise},
+    {"trial", required_argument, nullptr, kTrial}, {"mask", required_argument, nullptr, kMask},
+    {"verbose", no_argument, nullptr, 'v'},        {"help", no_argument, nullptr, 'h'},
+    {"version", no_argument, nullptr, 'V'},        {}};
 
 int take(Options& options, int letter) {
   switch (letter) {
@@ -117,8 +114,10 @@ int take(Options& options, int letter) {
       options.death_signal = signal_number(optarg);
       return options.death_signal != 0 ? -1 : wrong("-p", optarg, "must be a signal, such as TERM or 15");
     case kGrace:
-      return set_grace(options, optarg) ? -1
-                                        : wrong("--grace", optarg, "must be seconds, 0 to 31536000, such as 10 or 0.5");
+      return set_time(options.grace, optarg)
+                 ? -1
+                 : wrong("--grace", optarg, "must be seconds, 0 to 31536000, such as 10 or 0.5");
+    case kTrial: return set_time(options.trial, optarg) ? -1 : wrong("--trial", optarg, "must be seconds");
     case kSupervise:
       options.restarts = static_cast<int>(number(optarg, 0, 1000));
       return options.restarts >= 0 ? -1 : wrong("--supervise", optarg, "must be a number of restarts, 0 to 1000");

@@ -24,6 +24,8 @@ struct Options {
   /// often a minute; -1: any other command.
   int restarts = -1;
   bool supervise() const { return restarts >= 0; }
+  /// --trial: a new supervisor that is not ready by then is taken back. Milliseconds.
+  long long trial = 20'000;
 
   /// The mask the command shall have: the one this process was started with, or --mask, where whoever started it had
   /// to block signals on the way.
