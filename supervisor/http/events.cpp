@@ -8,6 +8,9 @@
 namespace bulkhead::http {
 namespace {
 
+/// Before a client connects again that is sent to the next supervisor.
+constexpr milliseconds kComeAgain{200};
+
 /// One client's reading of one job. Held by whatever will call it next: the endpoint with news, or the session when the
 /// client has taken the last ones. So a slow client is asked for no faster than it reads, and nothing piles up here.
 class Follower : public std::enable_shared_from_this<Follower> {
@@ -16,12 +19,20 @@ class Follower : public std::enable_shared_from_this<Follower> {
       : api_(api), exchange_(exchange.shared_from_this()), id_(exchange.id()), known_(known) {}
 
   void next() {
+    if (begun_ && api_.handing_over) return come_again();
     exchange_->waits_as(api_.endpoint.follow(
         id_, known_,
         [self = shared_from_this()](const JobView* job, Endpoint::News news) { self->tell(job, std::move(news)); }));
   }
 
  private:
+  /// With the number of the last chunk it has, it misses nothing; readers of events do so by themselves.
+  void come_again() {
+    if (!exchange_->open()) return;
+    exchange_->reply_so_far().raw("retry: ").number(kComeAgain.count()).raw("\n\n");
+    exchange_->end_events();
+  }
+
   void tell(const JobView* job, Endpoint::News news) {
     if (!exchange_->open()) return;
     if (job == nullptr) return begun_ ? exchange_->end_events() : exchange_->send(unknown_job(id_));
@@ -38,6 +49,7 @@ class Follower : public std::enable_shared_from_this<Follower> {
       return exchange_->end_events();
     }
     if (!is_final(job->status)) tell_change(reply, *job);
+    if (api_.handing_over && !is_final(job->status)) return come_again();
     exchange_->send_events([self = shared_from_this()] { self->next(); });
   }
 

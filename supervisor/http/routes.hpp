@@ -34,6 +34,8 @@ struct Steering {
   std::function<std::optional<int>(int workers)> scale;
 };
 
+class Upgrades;
+
 /// What the routes work with.
 struct Api {
   Endpoint& endpoint;
@@ -47,6 +49,8 @@ struct Api {
   bool tells_all = true;
   boost::asio::any_io_executor executor;  ///< the loop's, for timers
   Steering steering;
+  Upgrades* upgrades = nullptr;                 ///< none: nobody can be asked for one
+  bool handing_over = false;                    ///< whoever follows a job shall come again
 };
 
 enum class BodyLimit : std::uint8_t { Small, Run, Runsync };

@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "supervisor/http/upgrades.hpp"
 #include "supervisor/http/waiting.hpp"
 
 namespace bulkhead::http {
@@ -99,6 +100,7 @@ constexpr std::array kRoutes{
     Route{.name = "bulkhead", .path = "dead/{id}/retry", .post = true, .handle = retry},
     Route{.name = "bulkhead", .path = "dead/{id}/drop", .post = true, .handle = drop},
     Route{.name = "bulkhead", .path = "quarantine/clear", .post = true, .handle = clear},
+    Route{.name = "bulkhead", .path = "upgrade", .get = true, .post = true, .handle = upgrade},
 };
 
 }  // namespace

@@ -35,6 +35,7 @@ struct Server::Listener {
   asio::basic_socket_acceptor<Protocol> acceptor;
   std::string path;  ///< of a Unix socket: removed when it closes
   bool paused = false;
+  std::string address;  ///< as `listen` has it; empty where somebody else holds the socket
 };
 
 namespace {
@@ -162,23 +163,36 @@ Server::Server(asio::io_context& io, bulkhead::Endpoint& endpoint, const Clock& 
            .default_policy = options.default_policy,
            .onlooker = options.onlooker,
            .executor = io.get_executor(),
-           .steering = std::move(options.steering)},
+           .steering = std::move(options.steering),
+           .upgrades = options.upgrades},
       keys_(std::move(options.keys)),
       watching_only_(options.watching_only),
       rates_(options.rate_limits),
       addresses_(std::move(options.listen)),
       inherited_(std::move(options.inherited)),
+      held_(std::move(options.held)),
       sweep_timer_(io),
       sweep_period_(sweep_period(options)),
       date_(http_date()) {}
 
-Server::~Server() { stop(); }
+Server::~Server() {
+  stop();
+  for (const Held& held : held_) ::close(held.socket);
+  for (int connection : handed_over_) ::close(connection);
+}
 
 std::vector<int> Server::sockets() const {
   std::vector<int> sockets;
   for (const auto& listener : listeners_)
     if (listener->path.empty()) sockets.push_back(listener->acceptor.native_handle());
   return sockets;
+}
+
+std::vector<Held> Server::own_sockets() const {
+  std::vector<Held> own;
+  for (const auto& listener : listeners_)
+    if (!listener->address.empty()) own.push_back({listener->address, listener->acceptor.native_handle()});
+  return own;
 }
 
 std::vector<int> Server::inherited_in_use() const {
@@ -238,12 +252,14 @@ void Server::reconfigure(Options options) {
 
 std::unique_ptr<Server::Listener> Server::bind(const std::string& address) {
   std::string path = address.starts_with("unix:") ? address.substr(5) : "";
+  if (auto held = take_held(address, path)) return held;
   if (!path.empty()) clear_path(address, path);
   Endpoint endpoint = path.empty() ? resolve(address) : Endpoint(asio::local::stream_protocol::endpoint(path));
   permit(address, endpoint);
   for (int fd : path.empty() ? inherited_ : std::vector<int>{})
     if (listens_on(fd, endpoint)) return inherit("fd:" + std::to_string(fd));
-  auto listener = std::make_unique<Listener>(Listener{asio::basic_socket_acceptor<Protocol>(io_), path});
+  auto listener =
+      std::make_unique<Listener>(Listener{asio::basic_socket_acceptor<Protocol>(io_), path, false, address});
   auto& acceptor = listener->acceptor;
   error_code error;
   acceptor.open(endpoint.protocol(), error);
@@ -251,6 +267,19 @@ std::unique_ptr<Server::Listener> Server::bind(const std::string& address) {
   if (!error) acceptor.bind(endpoint, error);
   if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
   if (error) refuse(address, error.value());
+  return listener;
+}
+
+/// The one of the supervisor before this one, if there is one; a Unix socket must still have its name.
+std::unique_ptr<Server::Listener> Server::take_held(const std::string& address, const std::string& path) {
+  auto found = std::find_if(held_.begin(), held_.end(), [&](const Held& held) { return held.address == address; });
+  if (found == held_.end() || !listens(found->socket)) return nullptr;
+  if (!path.empty() && ::access(path.c_str(), F_OK) != 0) return nullptr;
+  const int socket = found->socket;
+  held_.erase(found);
+  auto listener = inherit("fd:" + std::to_string(socket));
+  listener->path = path;
+  listener->address = address;
   return listener;
 }
 
@@ -264,7 +293,7 @@ std::unique_ptr<Server::Listener> Server::inherit(const std::string& address) {
   if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &option_size) != 0) refuse(address, errno);
   if (listening == 0) refuse(address, EINVAL);
   if (getsockname(fd, reinterpret_cast<sockaddr*>(&name), &name_size) != 0) refuse(address, errno);
-  auto listener = std::make_unique<Listener>(Listener{asio::basic_socket_acceptor<Protocol>(io_), ""});
+  auto listener = std::make_unique<Listener>(Listener{asio::basic_socket_acceptor<Protocol>(io_), "", false, ""});
   error_code error;
   listener->acceptor.assign(Protocol(name.ss_family, 0), fd, error);
   if (error) refuse(address, error.value());
@@ -280,26 +309,45 @@ void Server::accept(Listener& listener) {
   }
   listener.acceptor.async_accept(
       [this, &listener, alive = std::weak_ptr(alive_)](const error_code& error, Protocol::socket socket) {
-        if (alive.expired() || draining_ || error == asio::error::operation_aborted) return;
+        if (alive.expired() || error == asio::error::operation_aborted) return;
+        if (draining_ || api_.handing_over) {
+          // The listener is gone; who got through before that is served.
+          if (!error && !draining_) begin(std::move(socket), false);
+          return;
+        }
         if (error) {
           // Out of descriptors, or the client left again. The first lasts until a connection ends: leave it to the sweep.
           listener.paused = true;
           return start_sweeping();
         }
-        error_code ignored;
-        socket.non_blocking(true, ignored);
-        socket.set_option(asio::ip::tcp::no_delay(true), ignored);  // a Unix socket has none
-        bool surplus = sessions_.size() >= api_.limits.connections;
-        auto session = std::make_shared<Session>(*this, std::move(socket), surplus);
-        sessions_.emplace(session.get(), session);
-        start_sweeping();
-        session->start();
+        begin(std::move(socket), sessions_.size() >= api_.limits.connections);
         accept(listener);
       });
 }
 
+void Server::begin(Protocol::socket socket, bool surplus) {
+  error_code ignored;
+  socket.non_blocking(true, ignored);
+  socket.set_option(asio::ip::tcp::no_delay(true), ignored);  // a Unix socket has none
+  auto session = std::make_shared<Session>(*this, std::move(socket), surplus);
+  sessions_.emplace(session.get(), session);
+  start_sweeping();
+  session->start();
+}
+
+void Server::take_over(int connection) {
+  sockaddr_storage name{};
+  socklen_t size = sizeof name;
+  error_code error;
+  Protocol::socket socket(io_);
+  if (getsockname(connection, reinterpret_cast<sockaddr*>(&name), &size) == 0)
+    socket.assign(Protocol(name.ss_family, 0), connection, error);
+  if (!socket.is_open()) return void(::close(connection));
+  begin(std::move(socket), false);
+}
+
 void Server::resume_accepting() {
-  if (draining_) return;
+  if (draining_ || api_.handing_over) return;
   for (auto& listener : listeners_) {
     if (std::exchange(listener->paused, false)) accept(*listener);
   }
@@ -309,7 +357,7 @@ void Server::close_listeners() {
   for (auto& listener : listeners_) {
     error_code ignored;
     listener->acceptor.close(ignored);
-    if (!listener->path.empty()) ::unlink(listener->path.c_str());
+    if (!listener->path.empty() && !api_.handing_over) ::unlink(listener->path.c_str());
   }
   listeners_.clear();  // an accept that still completes looks at draining_ before it
 }
@@ -322,6 +370,22 @@ void Server::drain(std::function<void()> drained) {
   for (auto& [raw, session] : sessions_) sessions.push_back(session);
   for (auto& session : sessions) session->drain();
   if (sessions_.empty() && drained_) std::exchange(drained_, nullptr)();
+}
+
+void Server::hand_over(std::function<void()> done) {
+  api_.handing_over = true;
+  drained_ = std::move(done);
+  close_listeners();
+  std::vector<std::shared_ptr<Session>> sessions;
+  for (auto& [raw, session] : sessions_) sessions.push_back(session);
+  for (auto& session : sessions) session->hand_over();
+  if (sessions_.empty() && drained_) std::exchange(drained_, nullptr)();
+}
+
+std::vector<int> Server::handed_over() {
+  drained_ = nullptr;
+  stop();
+  return std::exchange(handed_over_, {});
 }
 
 void Server::stop() {

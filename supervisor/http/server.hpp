@@ -24,16 +24,25 @@ namespace bulkhead::http {
 
 class Session;
 
+/// A socket that listens, by the name `listen` has for its address.
+struct Held {
+  std::string address;
+  int socket = -1;
+};
+
 struct Options {
   std::vector<std::string> listen;  ///< "HOST:PORT" (port 0: any free), "[V6]:PORT", "unix:/path", "fd:3" (inherited)
   std::vector<int>
       inherited;  ///< sockets somebody listens on for us: taken for the address of `listen` they are bound to
+  std::vector<Held>
+      held;  ///< of the supervisor before this one; taken for the address of this name. The server's from here on
   Limits limits;
   Policy default_policy;                  ///< of a job that says nothing, max_attempts included
   Keys keys;                              ///< none: only addresses that are this machine's own are listened on
   std::vector<RateLimit> rate_limits;     ///< by route
   observe::Onlooker* onlooker = nullptr;  ///< outlives the server; none: there are no metrics
   Steering steering;
+  Upgrades* upgrades = nullptr;                 ///< likewise; none: it cannot be asked for one
   /// Offers nothing but what there is to look at: no job comes in here, so that others than this machine may, without keys.
   bool watching_only = false;
 };
@@ -54,6 +63,9 @@ class Server {
   /// The listening sockets, Unix sockets that have a path of ours apart: these are made anew by each server.
   std::vector<int> sockets() const;
 
+  /// Those that nobody else holds, for the next supervisor.
+  std::vector<Held> own_sockets() const;
+
   /// Of those that were handed over: the ones taken for an address.
   std::vector<int> inherited_in_use() const;
   struct Unused {
@@ -73,6 +85,14 @@ class Server {
   /// called when the last connection is gone, at once if there is none.
   void drain(std::function<void()> drained);
 
+  /// The next supervisor takes over: no connection is accepted any more, and none that listens is closed for others; what is
+  /// asked is answered, and a connection that is idle then is kept for the next. `done` is called when there is no other.
+  void hand_over(std::function<void()> done);
+  /// The connections it has kept; the caller's from then on. What is not answered yet is cut off.
+  std::vector<int> handed_over();
+  /// A connection that the supervisor before this one had kept.
+  void take_over(int connection);
+
   /// Closes everything at once.
   void stop();
 
@@ -85,6 +105,8 @@ class Server {
 
   std::unique_ptr<Listener> bind(const std::string& address);
   std::unique_ptr<Listener> inherit(const std::string& address);
+  std::unique_ptr<Listener> take_held(const std::string& address, const std::string& path);
+  void begin(Protocol::socket socket, bool surplus);
   void permit(const std::string& address, const Protocol::endpoint& endpoint) const;
   bool is_reached_by_others() const;
   void accept(Listener& listener);
@@ -96,6 +118,8 @@ class Server {
   // For sessions.
   void remove(Session& session);
   bool draining() const { return draining_; }
+  bool handing_over() const { return api_.handing_over; }
+  void keep(int connection) { handed_over_.push_back(connection); }
   std::uint64_t tick() const { return tick_; }       ///< time, in sweeps
   std::uint64_t ticks(milliseconds duration) const;  ///< how many sweeps it takes, at least 1
   std::string_view date() const { return date_; }    ///< for the Date field
@@ -107,6 +131,8 @@ class Server {
   Rates rates_;
   std::vector<std::string> addresses_;
   std::vector<int> inherited_;
+  std::vector<Held> held_;
+  std::vector<int> handed_over_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::unordered_map<Session*, std::shared_ptr<Session>> sessions_;
   boost::asio::steady_timer sweep_timer_;

@@ -35,6 +35,7 @@ Session::Session(Server& server, Socket socket, bool surplus)
 void Session::start() {
   deadline_ = server_.tick() + server_.ticks(server_.api_.limits.request);
   read();
+  hand_over();
 }
 
 void Session::drain() {
@@ -45,6 +46,27 @@ void Session::drain() {
   reply_.reset(200);
   if (auto gone = std::exchange(gone_, nullptr)) gone();
   end_events();
+}
+
+bool Session::is_idle() const {
+  return phase_ == Phase::Head && !parser_ && inbox_.empty() && outbox_.empty() && !writing_ && !peer_closed_ &&
+         !close_after_;
+}
+
+/// The read that waits for a request is ended first: what it may have taken in already is still answered here.
+void Session::hand_over() {
+  if (!server_.handing_over() || !is_idle()) return;
+  if (!reading_) return part();
+  error_code ignored;
+  socket_.cancel(ignored);
+}
+
+void Session::part() {
+  error_code error;
+  int connection = socket_.release(error);
+  if (error) return close();
+  server_.keep(connection);
+  close();
 }
 
 void Session::close() {
@@ -98,6 +120,7 @@ void Session::rest() {
   if (!busy()) {
     bool idle = phase_ == Phase::Head && !parser_;
     if (close_after_ || (idle && (peer_closed_ || server_.draining()))) return linger();
+    if (server_.handing_over() && is_idle()) return hand_over();
     if (peer_closed_) {
       return fail(
           {.code = "incomplete_request", .message = "the connection was closed before the request was complete"});

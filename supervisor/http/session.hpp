@@ -26,6 +26,8 @@ class Session final : public Exchange {
   void start();
   /// Closes as soon as no request is under way.
   void drain();
+  /// Leaves its connection to the server as soon as no request is under way.
+  void hand_over();
   /// Closes now, and leaves the server's list.
   void close();
   /// Called every sweep.
@@ -76,6 +78,8 @@ class Session final : public Exchange {
   void flush();
   void await_writable();
   void linger();
+  bool is_idle() const;
+  void part();
   void comment();
 
   std::shared_ptr<Session> self() { return std::static_pointer_cast<Session>(shared_from_this()); }

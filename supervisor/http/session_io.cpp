@@ -45,6 +45,7 @@ void Session::read() {
 void Session::on_read(const error_code& error, std::size_t count) {
   reading_ = false;
   if (phase_ == Phase::Closed) return;
+  if (error == asio::error::operation_aborted && server_.handing_over()) return is_idle() ? part() : advance();
   if (phase_ == Phase::Lingering) {
     lingered_ += count;
     if (error || lingered_ > kLinger) return close();

@@ -64,7 +64,7 @@ void Dispatcher::submit(Job job, std::function<void(Accepted)> answered) {
 
 /// Hands a job that is still being accepted out, if it would be the next anyway.
 void Dispatcher::admit(Record& record) {
-  if (accepting_ > 1 || scheduler_.queued() > 0 || pumping_) return;
+  if (accepting_ > 1 || scheduler_.queued() > 0 || pumping_ || held_) return;
   scheduler_.submit(record, {});
   if (auto pair = scheduler_.next({}))
     assign(*pair);
@@ -211,7 +211,7 @@ void Dispatcher::set_deadline(Record& record, std::chrono::steady_clock::time_po
 void Dispatcher::pump() {
   if (pumping_) return;
   pumping_ = true;
-  if (!draining_) {
+  if (!draining_ && !held_) {
     // The clock is read on the way of every job: only where somebody looks at it.
     auto now = scheduler_.wake_at() ? clock_.now().mono : Scheduler::Time();
     while (auto pair = scheduler_.next(now)) {

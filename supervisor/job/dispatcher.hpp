@@ -91,6 +91,8 @@ class Dispatcher final : public Intake, public WorkersListener {
 
   /// No more submissions and no more starts; what waits, waits for the next supervisor.
   void drain();
+  /// Nothing is started any more; submissions are taken, and wait for the next supervisor.
+  void hold() { held_ = true; }
   /// The grace is over: runs still out are told to stop, and put on the ladder.
   void stop_runs();
   /// Runs held by children or being made durable. Zero, after drain(): nothing would be lost by ending.
@@ -229,6 +231,7 @@ class Dispatcher final : public Intake, public WorkersListener {
   std::uint64_t accepts_answered_ = 0;  ///< by the journal
   int told_room_ = -1;
   bool draining_ = false;
+  bool held_ = false;
   bool pumping_ = false;
 };
 

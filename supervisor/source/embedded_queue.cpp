@@ -223,7 +223,7 @@ EmbeddedQueue::Waiter& EmbeddedQueue::add_waiter(Entry& entry, std::optional<mil
 
 std::uint64_t EmbeddedQueue::wait(std::string_view id, milliseconds wait, Seen seen) {
   Entry* entry = find(id);
-  if (!entry || is_final(entry->status)) {
+  if (!entry || is_final(entry->status) || coming_again_) {
     status(id, std::move(seen));
     return 0;
   }
@@ -245,7 +245,8 @@ std::uint64_t EmbeddedQueue::follow(std::string_view id, Position known, std::op
     follow_stored(*entry, known, std::move(seen));
     return 0;
   }
-  if (is_final(entry->status) || known.chunk < entry->last_chunk || known.change < entry->changes) {
+  const bool at_once = coming_again_ && wait;
+  if (is_final(entry->status) || known.chunk < entry->last_chunk || known.change < entry->changes || at_once) {
     JobView view = entry->view();
     seen(&view, news(*entry, known));
     return 0;
@@ -289,12 +290,32 @@ EmbeddedQueue::News EmbeddedQueue::news(const Entry& entry, Position known) cons
   return news;
 }
 
-void EmbeddedQueue::stop_waiting(std::uint64_t number) {
+void EmbeddedQueue::stop_waiting(std::uint64_t number) { take(number); }
+
+/// Waits no more. Null: it did not.
+std::unique_ptr<EmbeddedQueue::Waiter> EmbeddedQueue::take(std::uint64_t number) {
   auto found = waiters_.find(number);
-  if (found == waiters_.end()) return;
-  std::erase(found->second->entry->waiters, number);
-  waiting_.clear(*found->second);
+  if (found == waiters_.end()) return nullptr;
+  auto waiter = std::move(found->second);
   waiters_.erase(found);
+  std::erase(waiter->entry->waiters, number);
+  waiting_.clear(*waiter);
+  return waiter;
+}
+
+void EmbeddedQueue::answer(Entry& entry, const Waiter& waiter) {
+  if (waiter.polled) return give_unread(entry, {}, waiter.polled);
+  JobView view = entry.view();
+  if (waiter.followed) return waiter.followed(&view, news(entry, waiter.known));
+  waiter.seen(&view);
+}
+
+void EmbeddedQueue::come_again() {
+  coming_again_ = true;
+  std::vector<std::uint64_t> all;
+  for (const auto& [number, waiter] : waiters_) all.push_back(number);
+  for (std::uint64_t number : all)
+    if (auto waiter = take(number)) answer(*waiter->entry, *waiter);
 }
 
 std::uint64_t EmbeddedQueue::stream(std::string_view id, milliseconds wait, Unread seen) {
@@ -307,7 +328,7 @@ std::uint64_t EmbeddedQueue::stream(std::string_view id, milliseconds wait, Unre
     poll_stored(*entry, std::move(seen));
     return 0;
   }
-  if (is_final(entry->status) || entry->polled < entry->last_chunk || wait <= milliseconds(0)) {
+  if (is_final(entry->status) || entry->polled < entry->last_chunk || wait <= milliseconds(0) || coming_again_) {
     give_unread(*entry, {}, seen);
     return 0;
   }
@@ -461,20 +482,8 @@ void EmbeddedQueue::wake(Entry& entry) {
     if (wanted) due.push_back(number);
     return wanted;
   });
-  JobView view = entry.view();
-  for (std::uint64_t number : due) {
-    auto found = waiters_.find(number);
-    if (found == waiters_.end()) continue;
-    auto waiter = std::move(found->second);
-    waiting_.clear(*waiter);
-    waiters_.erase(found);
-    if (waiter->polled)
-      give_unread(entry, {}, waiter->polled);
-    else if (waiter->followed)
-      waiter->followed(&view, news(entry, waiter->known));
-    else
-      waiter->seen(&view);
-  }
+  for (std::uint64_t number : due)
+    if (auto waiter = take(number)) answer(entry, *waiter);
 }
 
 // ---- retention -----------------------------------------------------------------------------------------------------
@@ -540,19 +549,8 @@ std::optional<std::chrono::steady_clock::time_point> EmbeddedQueue::wake_at() co
 void EmbeddedQueue::tick() {
   auto now = clock_.now().mono;
   while (Waiter* due = waiting_.pop_due(now)) {
-    auto found = waiters_.find(due->number);
-    auto waiter = std::move(found->second);
-    waiters_.erase(found);
-    std::erase(waiter->entry->waiters, waiter->number);
-    if (waiter->polled) {
-      give_unread(*waiter->entry, {}, waiter->polled);
-      continue;
-    }
-    JobView view = waiter->entry->view();
-    if (waiter->followed)
-      waiter->followed(&view, news(*waiter->entry, waiter->known));
-    else
-      waiter->seen(&view);
+    auto waiter = take(due->number);
+    answer(*waiter->entry, *waiter);
   }
   while (Entry* due = shortened_.pop_due(now)) drop_now(*due);
   for (auto* kept : {&kept_async_, &kept_sync_})

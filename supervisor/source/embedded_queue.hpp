@@ -53,6 +53,9 @@ class EmbeddedQueue final : public Source, public Endpoint {
   /// Waiters' deadlines and the ends of retention.
   std::optional<std::chrono::steady_clock::time_point> wake_at() const;
   void tick();
+  /// Whoever waits is answered now, as if its time were over, and nobody waits any more but who follows a job without a
+  /// limit, who is told what there is: the next supervisor is asked again.
+  void come_again();
 
   // Endpoint
   void submit(Job job, std::function<void(Accepted)> answered) override;
@@ -119,6 +122,8 @@ class EmbeddedQueue final : public Source, public Endpoint {
   News news(const Entry& entry, Position known) const;
   void make_room(Entry& entry);
   void wake(Entry& entry);
+  std::unique_ptr<Waiter> take(std::uint64_t waiter);
+  void answer(Entry& entry, const Waiter& waiter);
   void keep(Entry& entry);
   void drop_surplus();
   void drop(const Kept& kept);
@@ -142,6 +147,7 @@ class EmbeddedQueue final : public Source, public Endpoint {
   StoredStreams stored_;
   Deadlines<Entry> shortened_;  ///< finished entries whose retention a client shortened
   std::uint64_t last_waiter_ = 0;
+  bool coming_again_ = false;
   std::uint64_t born_ = 0;
 };
 
