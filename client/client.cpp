@@ -26,6 +26,7 @@ int work(const Options& options) {
     case Verb::Logs: return logs(options);
     case Verb::Drain: return drain(options);
     case Verb::Scale: return scale(options);
+    case Verb::Upgrade: return upgrade(options);
     case Verb::Dead: return dead(options);
   }
   return kUsage;

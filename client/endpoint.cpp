@@ -125,10 +125,11 @@ std::variant<std::string, Exit> Endpoint::ask(bool post, const std::string& path
     return explain(*lost);
   }
   auto& answer = std::get<Answer>(result);
-  if (answer.status != 200) return explain(answer);
+  if (answer.status != 200 && answer.status != 202) return explain(answer);
   last_contact_ = Clock::now();
   // One of these is in every answer that an endpoint gives.
-  for (const char* name : {"status", "jobs", "dead", "died_at", "dropped", "suspects_cleared", "phase", "workers"})
+  for (const char* name :
+       {"status", "jobs", "dead", "died_at", "dropped", "suspects_cleared", "phase", "workers", "life"})
     if (!member(answer.body, name).empty()) return std::move(answer.body);
   return Exit{kNoAnswer, "bulkhead: what answers at " + options_.address.shown +
                              " is not an endpoint: " + harmless(answer.body) + "\n"};

@@ -189,6 +189,22 @@ ended. It holds until the next reload or restart, which read the configuration.
                       R"(  0   done
 )"};
 
+constexpr Page kUpgrade{Verb::Upgrade,
+                        R"(Usage: bulkhead upgrade [options]
+
+Has a running endpoint hand its work over to the program that is installed at its path by now: jobs run on, no
+connection is refused, no request fails. Waits until the new one is proved, and says what became of it. One that is no
+good is not begun, or followed by the one before.
+
+The same as SIGUSR2 to the init (the container's first process, the service's main process).
+)",
+                        R"(  bulkhead upgrade                                  after the installation of another version
+)",
+                        R"(  0   the new program serves
+  1   it was no good, and the one before is back; or it is refused (standard error says why)
+  3   --timeout is over, and nothing is decided
+)"};
+
 constexpr Page kDead{Verb::Dead,
                      R"(Usage: bulkhead dead [options] list | show ID | retry ID | drop ID | clear
 
@@ -206,8 +222,8 @@ handler processes (serve's --quarantine), and leaves the letters alone.
   4   there is no such letter
 )"};
 
-constexpr std::array kPages{kSubmit, kStatus, kStream, kCancel, kRetry, kPurge, kHealth,
-                            kPs,     kTop,    kLogs,   kDrain,  kScale, kDead};
+constexpr std::array kPages{kSubmit, kStatus, kStream, kCancel, kRetry, kPurge,   kHealth,
+                            kPs,     kTop,    kLogs,   kDrain,  kScale, kUpgrade, kDead};
 
 constexpr std::string_view kSettings = R"(
 The environment holds what belongs to a place and not to a call: BULKHEAD_URL for --url, and BULKHEAD_API_KEY, the only

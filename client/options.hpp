@@ -28,6 +28,7 @@ enum class Verb : std::uint8_t {
   Logs,
   Drain,
   Scale,
+  Upgrade,
   Dead
 };
 

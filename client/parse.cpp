@@ -134,11 +134,13 @@ std::string take_option(Options& parsed, const std::vector<std::string>& argumen
 
 const std::vector<Command>& commands() {
   static const std::vector<Command> kCommands{
-      {Verb::Submit, "submit", "", false},      {Verb::Status, "status", "", true}, {Verb::Stream, "stream", "", true},
-      {Verb::Cancel, "cancel", "", true},       {Verb::Retry, "retry", "", true},   {Verb::Purge, "purge", "", false},
-      {Verb::Health, "health", "", false},      {Verb::Ps, "ps", "", false},        {Verb::Top, "top", "", false},
-      {Verb::Logs, "logs", "", false},          {Verb::Drain, "drain", "", false},  {Verb::Scale, "scale", "", false},
-      {Verb::Dead, "dead", kDeadActions, false}};
+      {Verb::Submit, "submit", "", false},   {Verb::Status, "status", "", true},
+      {Verb::Stream, "stream", "", true},    {Verb::Cancel, "cancel", "", true},
+      {Verb::Retry, "retry", "", true},      {Verb::Purge, "purge", "", false},
+      {Verb::Health, "health", "", false},   {Verb::Ps, "ps", "", false},
+      {Verb::Top, "top", "", false},         {Verb::Logs, "logs", "", false},
+      {Verb::Drain, "drain", "", false},     {Verb::Scale, "scale", "", false},
+      {Verb::Upgrade, "upgrade", "", false}, {Verb::Dead, "dead", kDeadActions, false}};
   return kCommands;
 }
 

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <utility>
 
 #include "client/console.hpp"
 #include "client/endpoint.hpp"
@@ -76,6 +77,41 @@ int scale(const Options& options) {
                           : plain(member(body, "workers")) + " handler processes are wanted (" +
                                 plain(member(body, "before")) + " before)");
   return finish(kOk);
+}
+
+/// Between two supervisors nobody answers for a moment, which is no failure.
+int upgrade(const Options& options) {
+  Interrupts interrupts;
+  const auto deadline = deadline_of(options);
+  Endpoint endpoint(options, interrupts, deadline, say);
+  auto before = endpoint.ask(false, "/bulkhead/upgrade");
+  if (auto* exit = std::get_if<Exit>(&before)) return print(*exit);
+  const std::string pid(member(std::get<std::string>(before), "pid"));
+  auto asked = endpoint.ask(true, "/bulkhead/upgrade");
+  if (auto* exit = std::get_if<Exit>(&asked)) return print(*exit);
+  say("it hands over to version " + harmless(plain(member(std::get<std::string>(asked), "next"))));
+  for (bool told = false; Clock::now() < deadline; endpoint.pause(milliseconds(100))) {
+    if (interrupts.signal() != 0) return kSignalled + interrupts.signal();
+    auto now = endpoint.ask(false, "/bulkhead/upgrade");
+    const auto* view = std::get_if<std::string>(&now);
+    if (view == nullptr || member(*view, "pid") == pid) continue;
+    const std::string life = plain(member(*view, "life"));
+    if (life == "trial") {
+      if (!std::exchange(told, true)) say("it has taken over, and is on trial");
+      continue;
+    }
+    const std::string version = harmless(plain(member(*view, "version")));
+    const std::string reason = harmless(plain(member(*view, "reason")));
+    if (options.json) print_line(one_line(*view));
+    if (life == "back") {
+      say("the new program was no good (" + reason + "): version " + version + " is back");
+      return finish(kJobFailed);
+    }
+    if (!options.json) print_line("version " + version + " serves, as process " + std::string(member(*view, "pid")));
+    return finish(kOk);
+  }
+  say("--timeout is over, and nothing is decided");
+  return kStillGoing;
 }
 
 int dead(const Options& options) {

@@ -28,6 +28,7 @@ int top(const Options& options);
 // steering.cpp
 int drain(const Options& options);
 int scale(const Options& options);
+int upgrade(const Options& options);
 int dead(const Options& options);
 
 /// When to give up: --timeout, or a minute; a day where a job is waited for, never where somebody only looks.

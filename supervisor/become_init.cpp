@@ -1,6 +1,11 @@
+// The way to the init and what comes down from it: this program executes it, it starts this program anew below itself, and what
+// it offers stands in the environment, which is read and cleared once: handlers are not told.
+
 #include "supervisor/become_init.hpp"
 
 #include <fcntl.h>
+#include <sys/auxv.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -9,6 +14,7 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -16,6 +22,8 @@
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "supervisor/init/channel.hpp"
 
 namespace bulkhead {
 namespace {
@@ -29,6 +37,8 @@ constexpr std::chrono::milliseconds kEndingTime{15'000};
 
 pid_t above_us = 0;
 int reap_reports = -1;
+std::optional<InitChannel> channel;
+std::vector<std::string> words_of_start;
 unsigned long inherited_mask;  // the kernel's set: the lowest bit is signal 1
 
 // Not even a sanitizer is set up when this runs: plain code and bare system calls.
@@ -78,6 +88,44 @@ std::chrono::milliseconds longest_end(const config::Config& config) {
   return config.grace + config.cancel_grace + 2 * config.term_grace + kEndingTime;
 }
 
+/// The name this program was started by, which may lead to another file some day; what it leads to now where the kernel
+/// was not told that name.
+std::string own_path() {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  const fs::path exact = fs::read_symlink("/proc/self/exe", error);
+  const auto* name = reinterpret_cast<const char*>(getauxval(AT_EXECFN));
+  if (name == nullptr) return exact;
+  const fs::path path = fs::absolute(name, error);
+  return !error && fs::equivalent(path, exact, error) ? path : exact;
+}
+
+/// A new supervisor has as long to become ready, but no longer than children wait for one.
+std::chrono::seconds trial_of(const config::Config& config) {
+  using std::chrono::seconds;
+  auto most = std::chrono::floor<seconds>(config.orphan_timeout / 2);
+  return std::max(seconds(1), std::min(std::chrono::ceil<seconds>(config.upgrade_timeout), most));
+}
+
+void take_channel() {
+  const char* text = std::getenv(init::kChannel);
+  const char* life = std::getenv(init::kLife);
+  InitChannel found;
+  int version = 0;
+  if (text != nullptr &&
+      std::sscanf(text, "%d %d %d %d %d %d", &version, &found.listeners_in, &found.listeners_out, &found.connections_in,
+                  &found.connections_out, &found.ready) == 6 &&
+      version == init::kChannelVersion) {
+    bool open = true;
+    for (int fd : {found.listeners_in, found.listeners_out, found.connections_in, found.connections_out, found.ready})
+      open = fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 && open;
+    found.life = life != nullptr ? life : "first";
+    if (open) channel = std::move(found);
+  }
+  unsetenv(init::kChannel);
+  unsetenv(init::kLife);
+}
+
 bool below_init() {
   const char* above = std::getenv(kAbove);
   bool below = above != nullptr && std::atol(above) == getppid();
@@ -87,6 +135,10 @@ bool below_init() {
   if (below && reports != nullptr && fcntl(std::atoi(reports), F_SETFD, FD_CLOEXEC) == 0)
     reap_reports = std::atoi(reports);
   unsetenv(kReports);
+  if (below) {
+    take_channel();
+    prctl(PR_SET_NAME, "bulkhead");  // executed through a descriptor it would have that one's
+  }
   return below;
 }
 
@@ -101,14 +153,15 @@ int become_init(char** argv) {
 }
 
 void become_init_of_supervisor(const config::Config& config, char** argv, int restarts) {
+  for (char** word = argv; *word != nullptr; ++word) words_of_start.emplace_back(*word);
   if (below_init() || config.init == config::Init::Never) return;
   std::string program = find_init();
-  std::error_code error;
-  std::string self = std::filesystem::read_symlink("/proc/self/exe", error).string();
+  std::string self = own_path();
   // In whole seconds, upwards.
   auto seconds = std::chrono::ceil<std::chrono::seconds>(longest_end(config)).count();
   if (!program.empty())
-    execute({program, "--supervise", std::to_string(restarts), "--grace", std::to_string(seconds), "--", self},
+    execute({program, "--supervise", std::to_string(restarts), "--grace", std::to_string(seconds), "--trial",
+             std::to_string(trial_of(config).count()), "--", self},
             argv + 1);
   std::fprintf(stderr, "bulkhead: warning: no init (%s: %s): orphans go unreaped, and a killed supervisor stays away\n",
                kProgram, program.empty() ? "not installed" : std::strerror(errno));
@@ -133,6 +186,16 @@ void fit_graces(config::Config& config) {
 }
 
 pid_t init_above() { return above_us; }
+
+const std::optional<InitChannel>& init_channel() { return channel; }
+
+void tell_init_ready() {
+  if (!channel) return;
+  const auto self = static_cast<std::int32_t>(getpid());
+  if (write(channel->ready, &self, sizeof self) == sizeof self) kill(above_us, SIGCHLD);
+}
+
+const std::vector<std::string>& own_words() { return words_of_start; }
 
 int take_reap_reports() { return std::exchange(reap_reports, -1); }
 

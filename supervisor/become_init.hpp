@@ -8,6 +8,10 @@
 
 #include <sys/types.h>
 
+#include <optional>
+#include <string>
+#include <vector>
+
 #include "supervisor/config/config.hpp"
 
 namespace bulkhead {
@@ -29,6 +33,21 @@ pid_t init_above();
 
 /// From here on signals arrive.
 void open_for_signals();
+
+/// What an init that knows of upgrades offers (supervisor/init/channel.hpp). The descriptors are the process's, to its end.
+struct InitChannel {
+  int listeners_in = -1, listeners_out = -1;
+  int connections_in = -1, connections_out = -1;
+  int ready = -1;
+  std::string life;  ///< "first", "again", "trial MS" or "back WHY"
+};
+/// None where there is no such init. Known once become_init_of_supervisor was called.
+const std::optional<InitChannel>& init_channel();
+/// Tells it that this supervisor serves.
+void tell_init_ready();
+
+/// The words this program was started with, the first of which is the path by which the init starts the next supervisor.
+const std::vector<std::string>& own_words();
 
 /// The pipe in which the init above tells what it reaps (process::ReapReports), or -1. Known once
 /// become_init_of_supervisor was called; the caller's from then on.

@@ -16,6 +16,7 @@
 #include "supervisor/journal_command.hpp"
 #include "supervisor/observe/log.hpp"
 #include "supervisor/passing_state.hpp"
+#include "supervisor/probe.hpp"
 #include "supervisor/settings.hpp"
 #include "supervisor/source/runpod_settings.hpp"
 #include "supervisor/source/test_input.hpp"
@@ -91,6 +92,7 @@ int main(int argc, char** argv) {
   if (auto code = client::run(argc, argv)) return *code;
   if (argc > 1 && std::string_view(argv[1]) == "completion") return completion_command(argc - 2, argv + 2);
   const auto environment = config::environment_of(environ);
+  if (argc > 1 && std::string_view(argv[1]) == "probe") return probe(argc, argv, environment);
   if (argc > 1 && std::string_view(argv[1]) == "journal") return journal_command(argc - 2, argv + 2, environment);
   auto parsed = config::parse(argc, argv, environment);
   if (auto* exit = std::get_if<config::Exit>(&parsed)) return print(*exit);

@@ -31,6 +31,10 @@ void ServiceReport::start() {
   if (manager_.listens()) tick();
 }
 
+void ServiceReport::took_over() {
+  if (manager_.listens() && look_().ever_ready) ready_ = manager_.tell("READY=1");
+}
+
 void ServiceReport::reloading() {
   reloading_ = manager_.listens() && (ready_ || look_().ever_ready);
   if (reloading_) manager_.tell("RELOADING=1\nMONOTONIC_USEC=" + monotonic_usec());

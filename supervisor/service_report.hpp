@@ -30,6 +30,10 @@ class ServiceReport {
   ServiceReport(boost::asio::any_io_executor executor, std::function<View()> look);
 
   void start();
+  /// There is a service manager, who may keep sockets.
+  bool managed() const { return manager_.listens(); }
+  /// After an upgrade: the one before may have been told to reload, and this ends it.
+  void took_over();
   /// These sockets shall be there for the next start: whoever connects meanwhile waits in their queues.
   void keep(const std::vector<int>& sockets, std::string_view name) { manager_.keep(sockets, name); }
   /// Between these two it reads its configuration again. Before the first READY neither says a word: the second would

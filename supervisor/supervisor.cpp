@@ -2,161 +2,31 @@
 //
 // Start: the state directory is locked and the journal opened (constructor); then, in run(), what the journal knew goes
 // back to the core, the children are started, and last the doors are opened.
-//
-// End, on SIGTERM or SIGINT (drain -> stop_runs -> end -> close): no job is started any more, but clients may still ask;
-// running jobs have the grace period to finish; after it, or at a second signal, they are told to stop and climb the
-// ladder; when no outcome is open any more the children are ended, then webhooks on their way get a moment, then the
-// connections; the journal writes what it has and is closed last, by the destructor. Each step has a deadline, so the
-// end comes whatever a handler or a receiver does. On a platform there may be no next start: jobs that wait are run
-// within the grace period too, those an open request delivers among them, and what is left then is answered. SIGQUIT
-// skips the waiting: the children are made to write their stacks.
-//
-// Parts are declared in the order in which they depend on each other, and so destroyed in the reverse of it.
 
 #include "supervisor/supervisor.hpp"
 
-#include <algorithm>
-#include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/signal_set.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <csignal>
 #include <cstdio>
 #include <optional>
-#include <random>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
-#include "supervisor/become_init.hpp"
 #include "supervisor/fingerprint.hpp"
-#include "supervisor/http/server.hpp"
-#include "supervisor/job/dispatcher.hpp"
-#include "supervisor/job_log.hpp"
-#include "supervisor/journal/state_directory.hpp"
-#include "supervisor/journal/store.hpp"
-#include "supervisor/no_endpoint.hpp"
 #include "supervisor/notices.hpp"
-#include "supervisor/overview.hpp"
 #include "supervisor/own_stack.hpp"
-#include "supervisor/pool/pool.hpp"
+#include "supervisor/parts.hpp"
 #include "supervisor/process/launch.hpp"
-#include "supervisor/reload.hpp"
-#include "supervisor/service_report.hpp"
 #include "supervisor/settings.hpp"
-#include "supervisor/source/embedded_queue.hpp"
-#include "supervisor/source/http_client.hpp"
-#include "supervisor/source/runpod.hpp"
-#include "supervisor/source/test_input.hpp"
-#include "supervisor/source/webhooks.hpp"
-#include "supervisor/state_line.hpp"
 
 namespace bulkhead {
 namespace {
-
-namespace asio = boost::asio;
-using SteadyTime = std::chrono::steady_clock::time_point;
-
-class SystemClock final : public Clock {
- public:
-  Instant now() const override {
-    return {std::chrono::steady_clock::now(),
-            std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count()};
-  }
-};
-
-/// How often an ending supervisor looks whether it may take its next step.
-constexpr milliseconds kEndingStep{10};
-/// For answers that are being written when everything else has ended, and for webhooks that are being sent.
-constexpr milliseconds kLastAnswers{2'000};
-constexpr milliseconds kLastWebhooks{5'000};
-constexpr milliseconds kLastResults{10'000};
 
 /// For people, to copy.
 std::string name_of(const std::string& address) { return address.starts_with("unix:") ? address : "http://" + address; }
 
 }  // namespace
-
-struct Supervisor::Parts {
-  Parts(config::Config config, Reread reread, JobsFrom from, observe::Log& log);
-  int run();
-
- private:
-  void recover();
-  void make_queue();
-  void make_platform(RunPodSettings settings);
-  void poll_journal();
-  void start_source();
-  void let_go_of_sockets();
-  void rearm();
-  void tick();
-  void await_signal();
-  void signalled(int number);
-  void reload();
-  void apply(std::variant<config::Config, config::Exit> read);
-  void stop_with_stacks();
-  enum class Ending : std::uint8_t { No, Draining, Stopping, Closing, Delivering, Closed };
-  void enter(Ending phase);
-  std::string_view phase() const;
-  http::Options http_options();
-  std::optional<int> scale(int workers);
-  void show_metrics();
-  void drain(std::string_view why);
-  bool nothing_left() const;
-  void step_of_ending();
-  void end(int code);
-  void flush_results();
-  void close();
-  void pool_health(const std::string& reason, bool never_ready);
-  void give_up(int code);
-  HealthView health() const;
-  ServiceReport::View service_view() const;
-  double random() { return std::uniform_real_distribution<double>()(random_); }
-
-  config::Config config_;
-  Reread reread_;
-  observe::Log& log_;
-  SystemClock clock_;
-  NoEndpoint no_endpoint_;
-  asio::io_context io_{1};
-  JobsFrom from_;
-  std::optional<journal::StateDirectory> memory_lock_;  ///< where no journal holds the directory
-  std::unique_ptr<journal::Store> journal_;
-  bool journal_writable_ = true;  ///< as the log was last told
-  std::mt19937_64 random_{std::random_device{}()};
-  Dispatcher dispatcher_;
-  Overview overview_{io_.get_executor(),
-                     {.clock = clock_,
-                      .dispatcher = dispatcher_,
-                      .journal = *journal_,
-                      .pool = pool_,
-                      .queue = queue_,
-                      .platform = platform_,
-                      .lines = log_.lines(),
-                      .phase = [this] { return phase(); },
-                      .connections = [this] { return server_ ? server_->connections() : 0; },
-                      .webhooks = [this] { return webhooks_ ? webhooks_->waiting() : 0; },
-                      .log_lines_dropped = [this] { return log_.dropped(); },
-                      .wanted = [this] { return std::pair(config_.workers, config_.spares); }}};
-  JobLog job_log_{log_, clock_, dispatcher_};  ///< between dispatcher and source
-  std::unique_ptr<pool::Pool> pool_;
-  std::unique_ptr<HttpClient> outgoing_;
-  std::unique_ptr<Webhooks> webhooks_;
-  std::unique_ptr<EmbeddedQueue> queue_;
-  std::unique_ptr<RunPod> platform_;
-  std::unique_ptr<TestInput> test_;
-  std::unique_ptr<http::Server> server_;
-  std::unique_ptr<http::Server> metrics_server_;
-  asio::signal_set signals_{io_};
-  asio::steady_timer alarm_{io_};
-  SteadyTime alarm_at_ = SteadyTime::max();
-  asio::steady_timer ending_{io_};
-  ServiceReport service_{io_.get_executor(), [this] { return service_view(); }};
-  Ending phase_ = Ending::No;
-  SteadyTime grace_ends_;
-  int exit_code_ = config::kOk;
-};
 
 Supervisor::Supervisor(config::Config config, Reread reread, JobsFrom from, observe::Log& log)
     : parts_(std::make_unique<Parts>(std::move(config), std::move(reread), std::move(from), log)) {}
@@ -183,7 +53,7 @@ Supervisor::Parts::Parts(config::Config config, Reread reread, JobsFrom from, ob
 
 int Supervisor::Parts::run() {
   write_stack_at_crash();
-  for (int signal : {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1}) signals_.add(signal);
+  for (int signal : {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2}) signals_.add(signal);
   await_signal();
   open_for_signals();
   pool_ = std::make_unique<pool::Pool>(io_.get_executor(), settings::pool(config_, journal_->next_run()));
@@ -193,9 +63,14 @@ int Supervisor::Parts::run() {
   for (const std::string& missing : process::missing_mechanisms()) log_.warn(missing);
   pool_->start(dispatcher_);
   if (!std::holds_alternative<TestJob>(from_)) overview_.start();
+  held_ = baton_.listeners();
   show_metrics();
   start_source();
+  keep_sockets();
+  take_connections();
+  upgrade_.serving();
   if (!test_) service_.start();
+  if (init_channel() && init_channel()->life != "first") service_.took_over();
   io_.run();
   return exit_code_;
 }
@@ -250,7 +125,9 @@ void Supervisor::Parts::make_platform(RunPodSettings settings) {
 
 void Supervisor::Parts::start_source() {
   if (queue_) {
-    server_ = std::make_unique<http::Server>(io_, *queue_, clock_, http_options());
+    http::Options options = http_options();
+    options.held = of_addresses(options.listen);
+    server_ = std::make_unique<http::Server>(io_, *queue_, clock_, std::move(options));
     for (const std::string& address : server_->listen()) log_.info("listening on " + name_of(address));
     return let_go_of_sockets();
   }
@@ -273,6 +150,7 @@ void Supervisor::Parts::start_source() {
 http::Options Supervisor::Parts::http_options() {
   http::Options options = settings::http(config_);
   options.onlooker = &overview_;
+  options.upgrades = &upgrade_;
   options.steering = {.drain = [this] { drain("told to end over HTTP"); },
                       .scale = [this](int workers) { return scale(workers); }};
   return options;
@@ -285,6 +163,8 @@ void Supervisor::Parts::show_metrics() {
   options.listen = config_.metrics_listen;
   options.inherited.clear();
   options.watching_only = true;
+  options.upgrades = nullptr;
+  options.held = of_addresses(options.listen);
   metrics_server_ = std::make_unique<http::Server>(io_, no_endpoint_, clock_, std::move(options));
   for (const std::string& address : metrics_server_->listen()) log_.info("metrics on " + name_of(address));
 }
@@ -328,187 +208,6 @@ void Supervisor::Parts::tick() {
   rearm();
 }
 
-// ---- end -----------------------------------------------------------------------------------------------------------
-
-void Supervisor::Parts::await_signal() {
-  signals_.async_wait([this](boost::system::error_code error, int number) {
-    if (error) return;
-    signalled(number);
-    await_signal();
-  });
-}
-
-void Supervisor::Parts::signalled(int number) {
-  if (number == SIGUSR1) return log_.raw(state_line(overview_.snapshot()));
-  if (number == SIGQUIT) return stop_with_stacks();
-  // A local test has nothing to read again: its terminal is gone.
-  if (number == SIGHUP && !test_) return reload();
-  if (phase_ == Ending::No)
-    drain(number == SIGINT ? "interrupted" : "told to end");
-  else if (phase_ == Ending::Delivering)
-    close();
-  else
-    grace_ends_ = clock_.now().mono;
-}
-
-/// At once, but not without a word: what was running is reported as crashed, with its stack.
-void Supervisor::Parts::stop_with_stacks() {
-  if (phase_ == Ending::Delivering) return close();
-  if (phase_ == Ending::Closed) return;
-  log_.error("told to stop at once (SIGQUIT): the state and the stacks of everything follow");
-  log_.raw(state_line(overview_.snapshot()));
-  log_.error("the supervisor's stack:" + own_stack());
-  const bool stopping = phase_ == Ending::Closing;
-  enter(Ending::Closing);
-  exit_code_ = 128 + SIGQUIT;
-  ending_.cancel();
-  if (platform_) platform_->drain();
-  dispatcher_.drain();
-  pool_->dump();
-  if (!stopping) pool_->stop(milliseconds(0), [this] { close(); });
-}
-
-void Supervisor::Parts::drain(std::string_view why) {
-  if (phase_ != Ending::No) return;
-  enter(Ending::Draining);
-  grace_ends_ = clock_.now().mono + config_.grace;
-  if (platform_)
-    platform_->drain();
-  else
-    dispatcher_.drain();
-  std::size_t running = platform_ ? dispatcher_.open() : dispatcher_.unfinished();
-  if (test_ && running == 0) dispatcher_.stop_all();  // it waits for its next attempt, and shall be told of
-  if (!test_)
-    log_.write(observe::Severity::Info,
-               std::string(why) + ": " + std::to_string(running) + " running jobs" +
-                   (platform_ && platform_->taking() ? ", and what the open request for jobs brings," : "") +
-                   " may finish within " + std::to_string(config_.grace.count() / 1000) +
-                   " s; another signal cuts that short",
-               {.kind = observe::Kind::Ending});
-  // Not before: the next supervisor below the same init could not bind what a service manager holds.
-  if (server_ && !settings::sockets_are_somebody_s()) service_.keep(server_->sockets(), settings::kKeptName);
-  if (!test_) service_.stopping(config_.grace + config_.cancel_grace + 2 * config_.term_grace + kLastResults);
-  step_of_ending();
-}
-
-bool Supervisor::Parts::nothing_left() const {
-  return platform_ ? !platform_->taking() && dispatcher_.open() == 0 : dispatcher_.unfinished() == 0;
-}
-
-void Supervisor::Parts::step_of_ending() {
-  if (phase_ == Ending::Closing) return;
-  if (nothing_left()) {
-    enter(Ending::Closing);
-    dispatcher_.drain();
-    return pool_->stop(milliseconds(0), [this] { end(exit_code_); });
-  }
-  if (phase_ == Ending::Draining && clock_.now().mono >= grace_ends_) {
-    enter(Ending::Stopping);
-    std::size_t left = platform_ ? dispatcher_.open() : dispatcher_.unfinished();
-    if (left > 0) log_.warn(std::to_string(left) + " jobs did not finish in time and are stopped");
-    dispatcher_.drain();
-    if (platform_) {
-      platform_->stop_taking();
-      dispatcher_.stop_all();
-    } else {
-      dispatcher_.stop_runs();
-    }
-  }
-  ending_.expires_after(kEndingStep);
-  ending_.async_wait([this](boost::system::error_code error) {
-    if (!error) step_of_ending();
-  });
-}
-
-void Supervisor::Parts::end(int code) {
-  if (exit_code_ == 128 + SIGQUIT) return close();
-  exit_code_ = code;
-  if (platform_) return flush_results();
-  if (!server_) return io_.stop();
-  if (webhooks_->waiting() == 0) return close();
-  // The doors stay open meanwhile: a receiver may ask for the job's status before it answers.
-  enter(Ending::Delivering);
-  webhooks_->drain([this] { close(); });
-  ending_.expires_after(kLastWebhooks);
-  ending_.async_wait([this](boost::system::error_code error) {
-    if (!error) close();
-  });
-}
-
-void Supervisor::Parts::flush_results() {
-  enter(Ending::Delivering);
-  ending_.expires_at(std::max(grace_ends_, clock_.now().mono + kLastResults));
-  ending_.async_wait([this](boost::system::error_code error) {
-    if (!error) close();
-  });
-  platform_->flush([this] { close(); });
-}
-
-void Supervisor::Parts::close() {
-  if (phase_ == Ending::Closed) return;
-  enter(Ending::Closed);
-  std::size_t left = platform_ ? platform_->unsent() : webhooks_ ? webhooks_->waiting() : 0;
-  if (left > 0)
-    log_.warn(std::to_string(left) + (platform_ ? " results" : " webhooks") +
-              (config_.durability == config::Durability::Memory
-                   ? " were not delivered and are lost with --durability memory"
-                   : " are left for the next start to deliver"));
-  if (!server_) return io_.stop();
-  server_->drain([this] { io_.stop(); });
-  ending_.expires_after(kLastAnswers);
-  ending_.async_wait([this](boost::system::error_code error) {
-    if (!error) io_.stop();
-  });
-}
-
-// ---- reload --------------------------------------------------------------------------------------------------------
-
-void Supervisor::Parts::reload() {
-  if (phase_ != Ending::No) return log_.warn("told to read the configuration again (SIGHUP) while ending: ignored");
-  service_.reloading();
-  apply(reread_());
-  service_.reloaded();
-}
-
-void Supervisor::Parts::apply(std::variant<config::Config, config::Exit> read) {
-  using observe::Severity;
-  constexpr observe::About kReload{.kind = observe::Kind::Reloaded};
-  auto refused = [&](const std::string& why) {
-    log_.write(Severity::Error, "the configuration stays as it was: " + why, kReload);
-  };
-  if (auto* wrong = std::get_if<config::Exit>(&read))
-    return refused(wrong->text.substr(0, wrong->text.find('\n')) +
-                   "; a supervisor that starts anew, after a crash too, will refuse it and exit");
-  Reload plan = plan_reload(config_, std::get<config::Config>(read));
-  try {
-    if (server_) server_->reconfigure(settings::http(plan.config));
-    if (metrics_server_) metrics_server_->reconfigure(settings::http(plan.config));
-  } catch (const std::system_error& error) {
-    return refused(error.what());
-  }
-  config_ = std::move(plan.config);
-  dispatcher_.set_options(settings::dispatcher(config_));
-  log_.set_threshold(static_cast<observe::Severity>(config_.log_level));
-  pool_->resize(config_.workers, config_.spares);
-  if (platform_) platform_->set_policy(settings::platform_policy(config_));
-  if (!plan.needs_restart.empty())
-    log_.write(Severity::Warn, "changed, but only a restart takes it up: " + plan.needs_restart, kReload);
-  log_.write(Severity::Info,
-             "the configuration was read again" + (plan.changed.empty() ? "" : "; changed: " + plan.changed), kReload);
-}
-
-/// Until the configuration is read again.
-std::optional<int> Supervisor::Parts::scale(int workers) {
-  if (phase_ != Ending::No) return std::nullopt;
-  const int before = std::exchange(config_.workers, workers);
-  pool_->resize(config_.workers, config_.spares);
-  log_.write(observe::Severity::Info,
-             "told over HTTP to have " + std::to_string(workers) + " workers, not " + std::to_string(before),
-             {.kind = observe::Kind::Reloaded});
-  overview_.happened();
-  return before;
-}
-
 // ---- health --------------------------------------------------------------------------------------------------------
 
 void Supervisor::Parts::pool_health(const std::string& reason, bool never_ready) {
@@ -539,7 +238,8 @@ void Supervisor::Parts::enter(Ending phase) {
 }
 
 std::string_view Supervisor::Parts::phase() const {
-  constexpr std::string_view kPhases[] = {"serving", "draining", "stopping", "closing", "delivering", "closed"};
+  constexpr std::string_view kPhases[] = {"serving",    "draining", "stopping",    "closing",
+                                          "delivering", "closed",   "handing over"};
   return kPhases[static_cast<std::size_t>(phase_)];
 }
 
@@ -560,7 +260,9 @@ ServiceReport::View Supervisor::Parts::service_view() const {
           .running = seen.jobs.in_progress,
           .waiting = seen.jobs.in_queue,
           .ever_ready = pool_->ever_ready(),
-          .phase = phase_ == Ending::No ? "" : "ending"};
+          .phase = phase_ == Ending::No            ? ""
+                   : phase_ == Ending::HandingOver ? "handing over"
+                                                   : "ending"};
 }
 
 HealthView Supervisor::Parts::health() const {

@@ -91,6 +91,7 @@ struct Config {
 
   milliseconds orphan_timeout{60'000};   ///< a child goes on without a supervisor for so long
   std::int64_t orphan_buffer = 1 << 20;  ///< bytes of log lines it keeps meanwhile
+  milliseconds upgrade_timeout{20'000};  ///< for a new supervisor to be ready, before the old one is back
 
   // ---- RunPod's platform (run) ----
   int prefetch = 0;              ///< jobs taken beyond those that can start at once

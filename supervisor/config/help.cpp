@@ -30,6 +30,7 @@ constexpr std::array kCommands{
     Command{"logs", "[options]", "what handlers and the supervisor wrote; --follow"},
     Command{"drain", "[options]", "let running jobs end, take no more, end"},
     Command{"scale", "[options] N", "another number of handler processes"},
+    Command{"upgrade", "[options]", "have an endpoint continued by the program that is installed now"},
     Command{"dead", "list|show|retry|drop|clear", "jobs that crashed for good, and inputs in quarantine"},
     Command{"journal", "inspect|verify|backup", "what a state directory holds, whether it is whole, a copy of it"},
     Command{"init", "[options] -- COMMAND…", "the first process of a container, for any command"},

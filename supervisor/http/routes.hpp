@@ -49,8 +49,8 @@ struct Api {
   bool tells_all = true;
   boost::asio::any_io_executor executor;  ///< the loop's, for timers
   Steering steering;
-  Upgrades* upgrades = nullptr;                 ///< none: nobody can be asked for one
-  bool handing_over = false;                    ///< whoever follows a job shall come again
+  Upgrades* upgrades = nullptr;  ///< none: nobody can be asked for one
+  bool handing_over = false;     ///< whoever follows a job shall come again
 };
 
 enum class BodyLimit : std::uint8_t { Small, Run, Runsync };

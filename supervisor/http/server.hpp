@@ -42,7 +42,7 @@ struct Options {
   std::vector<RateLimit> rate_limits;     ///< by route
   observe::Onlooker* onlooker = nullptr;  ///< outlives the server; none: there are no metrics
   Steering steering;
-  Upgrades* upgrades = nullptr;                 ///< likewise; none: it cannot be asked for one
+  Upgrades* upgrades = nullptr;  ///< likewise; none: it cannot be asked for one
   /// Offers nothing but what there is to look at: no job comes in here, so that others than this machine may, without keys.
   bool watching_only = false;
 };

@@ -41,6 +41,10 @@ void Session::start() {
 void Session::drain() {
   bool idle = phase_ == Phase::Head && !parser_ && outbox_.empty();
   if (idle) return close();
+  end_endless();
+}
+
+void Session::end_endless() {
   if (phase_ != Phase::Streaming || !pieces_.endless) return;
   keep_alive_ = false;
   reply_.reset(200);
@@ -55,7 +59,8 @@ bool Session::is_idle() const {
 
 /// The read that waits for a request is ended first: what it may have taken in already is still answered here.
 void Session::hand_over() {
-  if (!server_.handing_over() || !is_idle()) return;
+  if (!server_.handing_over()) return;
+  if (!is_idle()) return end_endless();
   if (!reading_) return part();
   error_code ignored;
   socket_.cancel(ignored);
@@ -83,6 +88,8 @@ void Session::close() {
 }
 
 void Session::check_deadline() {
+  hand_over();  // what began meanwhile, and would not end
+  if (phase_ == Phase::Closed) return;
   if (writing_ && server_.tick() > write_deadline_) return close();
   if (phase_ == Phase::Streaming && !writing_ && server_.tick() >= comment_at_) comment();
   if (deadline_ == 0 || server_.tick() <= deadline_) return;

@@ -79,6 +79,7 @@ class Session final : public Exchange {
   void await_writable();
   void linger();
   bool is_idle() const;
+  void end_endless();
   void part();
   void comment();
 

@@ -108,6 +108,14 @@ void check(Connection& connection, const Invariant& invariant, std::vector<std::
 
 }  // namespace
 
+int format_version(const std::filesystem::path& file) {
+  std::error_code none;
+  if (!std::filesystem::exists(file, none) || bytes_of(file) == 0) return 0;
+  return static_cast<int>(open_journal(file).number("PRAGMA user_version"));
+}
+
+int newest_format() { return static_cast<int>(schema_steps().size()); }
+
 std::string inspect(const std::filesystem::path& file, std::int64_t now_ms) {
   Connection connection = open_journal(file);
   connection.execute("BEGIN");

@@ -13,6 +13,11 @@ namespace bulkhead::journal {
 /// wall-clock milliseconds since the epoch; `now_ms` is what ages are counted from.
 std::string inspect(const std::filesystem::path& file, std::int64_t now_ms);
 
+/// The version of its format; 0: there is no journal yet. Throws Fault::TooNew where this program does not know that.
+int format_version(const std::filesystem::path& file);
+/// The newest format that this program knows, and so the one it makes of an older journal.
+int newest_format();
+
 /// What is wrong with it: SQLite's integrity check, and the invariants of docs/JOURNAL.md. Empty: it is whole. At most
 /// kMostFaults.
 std::vector<std::string> verify(const std::filesystem::path& file);

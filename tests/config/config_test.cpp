@@ -417,6 +417,7 @@ term-grace           5s                            default
 grace                30s                           default
 orphan-timeout       1m                            default
 orphan-buffer        1MiB                          default
+upgrade-timeout      20s                           default
 dispatch-window      auto                          default
 prefetch             0                             default
 runpod-stop-pod      false                         default

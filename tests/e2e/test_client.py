@@ -472,7 +472,7 @@ def test_a_stream_that_breaks_goes_on_behind_the_last_chunk(tmp_path):
 # ---- the command line itself -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["submit", "status", "stream", "cancel", "retry", "purge", "health", "ps", "top", "logs", "drain", "scale", "dead"])
+@pytest.mark.parametrize("command", ["submit", "status", "stream", "cancel", "retry", "purge", "health", "ps", "top", "logs", "drain", "scale", "upgrade", "dead"])
 def test_each_command_has_its_own_help_with_an_example(command):
     for flag in ("--help", "-h"):
         text = Client("").good(command, flag)

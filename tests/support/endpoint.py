@@ -59,14 +59,14 @@ class Endpoint:
     """with Endpoint([example("echo")], "--workers", "2", state=tmp_path) as endpoint: …"""
 
     def __init__(self, command, *options, state, env=None, ready=True, listen="127.0.0.1:0", dies=False, before=(),
-                 pass_fds=()):
+                 pass_fds=(), program=BULKHEAD):
         """`dies`: it may be killed at any moment, before it listens too: see `listening`. The process is the supervisor
         itself, to be killed and looked at: with an init above it, it would come back (env={"BULKHEAD_INIT": "always"}).
         `before` stands in front of the command and ends by executing it."""
         self.state = Path(state)
         self.lines = []
         self._seen = threading.Condition()
-        argv = [*before, BULKHEAD, "serve", "--listen", listen, "--state-dir", str(self.state), *options, "--", *command]
+        argv = [*before, program, "serve", "--listen", listen, "--state-dir", str(self.state), *options, "--", *command]
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                         env={**os.environ, "BULKHEAD_INIT": "never", **(env or {})}, cwd=str(state.parent), pass_fds=pass_fds,
                                         text=True, errors="replace")

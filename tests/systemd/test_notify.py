@@ -13,6 +13,7 @@ import time
 import pytest
 
 from endpoint import BULKHEAD, SOURCE, Endpoint, UnixConnection, example, supervisor_below, until
+from installed import Installed
 
 ZOO = [example("crash_zoo")]
 
@@ -208,6 +209,24 @@ def test_a_reload_before_the_first_handler_is_ready_says_nothing(tmp_path):
             at = manager.wait("READY")
             ready = manager.wait("STATUS", "1 of 1 handler processes ready, 0 jobs running, 0 waiting")
             assert at == ready - 1 and manager.count("RELOADING") == 0, manager.told
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_a_reload_with_another_program_is_over_when_somebody_is_ready(tmp_path, good):
+    installed = Installed(tmp_path)
+    with Manager(str(tmp_path / "notify")) as manager:
+        env = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "BULKHEAD_INIT": "always"}
+        with Endpoint(ZOO, state=tmp_path / "state", env=env, program=str(installed.path)) as endpoint:
+            at = manager.wait("READY", "1")
+            before = supervisor_below(endpoint.process.pid)
+            installed.good() if good else installed.raw("#!/bin/sh\nexit 1\n")
+            endpoint.process.send_signal(signal.SIGHUP)
+            at = manager.wait("RELOADING", "1", at)
+            manager.wait("READY", "1", at)
+            endpoint.wait_line("has taken over" if good else "no upgrade: .*is no good")
+            assert (supervisor_below(endpoint.process.pid) != before) == good
+            assert manager.count("STOPPING") == 0
+            assert endpoint.stop() == 0
 
 
 def test_ready_waits_for_a_handler(tmp_path):
