@@ -211,6 +211,22 @@ def test_the_doctor_says_what_is_so(machine):
     machine("systemctl", "start", "bulkhead")
 
 
+def test_a_reload_with_a_new_program_is_an_upgrade(machine):
+    """As a package manager puts it there: under another name first, then in place of the old one."""
+    job = machine.ask("/run", {"input": {"do": "sleep_ms", "ms": 5000}})["id"]
+    until(lambda: machine.ask(f"/status/{job}")["status"] == "IN_PROGRESS", 60, "its start")
+    main, first, restarts = machine.show("MainPID"), machine.supervisor(), machine.show("NRestarts")
+    program = machine.root / machine("sh", "-c", "command -v bulkhead").stdout.strip().lstrip("/")
+    shutil.copy2(program, f"{program}.new")
+    os.replace(f"{program}.new", program)
+    machine("systemctl", "reload", "bulkhead")
+    until(lambda: machine.supervisor() not in (None, first), 60, "another supervisor")
+    state = until(lambda: (seen := machine.ask(f"/status/{job}")) and seen["status"] == "COMPLETED" and seen, 60, "the job's end")
+    assert "bulkhead" not in state, "its first attempt"
+    assert (machine.show("MainPID"), machine.show("NRestarts")) == (main, restarts)
+    assert machine.show("ActiveState") == "active"
+
+
 def test_the_watchdog(machine):
     machine.write("etc/systemd/system/bulkhead.service.d/watchdog.conf", "[Service]\nWatchdogSec=3s\n")
     machine("systemctl", "daemon-reload")
