@@ -28,9 +28,9 @@ namespace {
 constexpr auto kPatience = 2min;  // as Endpoint's
 constexpr int kMostShown = 20;    // jobs, unless --limit says otherwise
 
-std::string job_query(const Options& options, std::size_t limit, std::optional<std::int64_t> before) {
+std::string job_query(const Options& options, std::size_t limit, const std::optional<std::string>& before) {
   std::string path = "/bulkhead/jobs?limit=" + std::to_string(limit);
-  if (before) path += "&before=" + std::to_string(*before);
+  if (before) path += "&before=" + *before;
   auto add = [&](const char* name, const std::string& value) {
     if (!value.empty()) path.append("&").append(name).append("=").append(value);
   };
@@ -81,7 +81,7 @@ std::variant<Jobs, Exit> jobs_at(Endpoint& endpoint, const Options& options) {
   constexpr int kMostAnswers = 100;
   const auto wanted = static_cast<std::size_t>(options.limit.value_or(kMostShown));
   Jobs jobs;
-  std::optional<std::int64_t> before;
+  std::optional<std::string> before;
   for (int i = 0; i < kMostAnswers && jobs.rows.size() < wanted; ++i) {
     auto answer = endpoint.ask(false, job_query(options, wanted - jobs.rows.size(), before));
     if (auto* exit = std::get_if<Exit>(&answer)) return *exit;
@@ -109,7 +109,8 @@ std::variant<Page, Exit> look_at(Endpoint& endpoint, const Options& options) {
 int print_ids(Endpoint& endpoint, const Options& options) {
   auto jobs = jobs_at(endpoint, options);
   if (auto* exit = std::get_if<Exit>(&jobs)) return print(*exit);
-  for (const JobRow& job : std::get<Jobs>(jobs).rows) print_line(job.id);
+  for (const JobRow& job : std::get<Jobs>(jobs).rows)
+    if (is_id(job.id)) print_line(job.id);  // shells complete from these: nothing that could mean more to them
   return finish(kOk);
 }
 

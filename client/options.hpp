@@ -124,6 +124,9 @@ struct Command {
 };
 const std::vector<Command>& commands();
 std::string_view name_of(Verb verb);
+
+/// Ids are made of letters, digits, dashes and underscores; anything else cannot name a job.
+bool is_id(std::string_view id);
 inline constexpr std::string_view kDeadActions = "list show retry drop clear";
 
 /// `bulkhead submit --help` and the like.

@@ -190,7 +190,7 @@ JobPage jobs_of(std::string_view text_of_it) {
                          number(job, "run_ms"), text(job, "worker_id"), whole(job, "attempts"),
                          text(job, "error_type")});
   });
-  if (maybe(*answer, "before")) page.before = whole(*answer, "before");
+  if (std::string before = text(*answer, "before"); !before.empty()) page.before = std::move(before);
   return page;
 }
 

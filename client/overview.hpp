@@ -107,7 +107,7 @@ struct JobRow {
 };
 struct JobPage {
   std::vector<JobRow> rows;
-  std::optional<std::int64_t> before;  ///< where older ones may be
+  std::optional<std::string> before;  ///< where older ones may be
 };
 JobPage jobs_of(std::string_view json);
 

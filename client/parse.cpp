@@ -37,12 +37,15 @@ std::string explain_unknown(const std::string& name, Verb verb) {
   return "unknown option --" + name;
 }
 
-/// Ids are made of these; anything else cannot name a job.
+}  // namespace
+
 bool is_id(std::string_view id) {
   return !id.empty() && id.size() <= 128 && std::all_of(id.begin(), id.end(), [](char c) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_';
   });
 }
+
+namespace {
 
 bool takes_id(const Options& options) {
   if (options.verb == Verb::Dead) return options.action != "list" && options.action != "clear";

@@ -203,7 +203,7 @@ _bulkhead() {
     return
   fi
   [[ $cur == -* || -z $words$ids ]] || flags=''
-  [[ -z $ids || $cur == -* ]] || words+=" $(bulkhead ps --quiet --limit 100 --timeout 1s 2>/dev/null)"
+  [[ -z $ids || $cur == -* ]] || words+=" $(bulkhead ps --quiet --limit 100 --timeout 1s 2>/dev/null | grep -E '^[A-Za-z0-9_-]{1,128}$')"
   mapfile -t COMPREPLY < <(compgen -W "$flags $words" -- "$cur")
 }
 complete -F _bulkhead bulkhead

@@ -100,7 +100,7 @@ def test_ps_goes_on_where_an_answer_looked_at_a_part():
         limit = int(re.search(r"limit=(\d+)", path).group(1))
         at = int(before.group(1)) if before else 100
         rows = [] if at > 60 else [{"id": f"job-{at}", "status": "FAILED", "attempts": 1}][:limit]
-        return {"jobs": rows, "before": at - 10 if at > 10 else None, "total": None}
+        return {"jobs": rows, "before": str(at - 10) if at > 10 else None, "total": None}
     with answering({"/bulkhead/jobs": jobs}) as url:
         assert call(url, "ps", "--quiet").split() == [f"job-{at}" for at in (60, 50, 40, 30, 20, 10)]
         assert call(url, "ps", "--quiet", "-n", "2").split() == ["job-60", "job-50"]
