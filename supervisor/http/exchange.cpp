@@ -11,6 +11,8 @@ void Head::clear() {
   accept_encoding.clear();
   if_none_match.clear();
   last_event_id.clear();
+  host.clear();
+  origin.clear();
   traceparent.clear();
   forwarded_expect.clear();
   content_length.reset();
@@ -18,7 +20,7 @@ void Head::clear() {
   bad_host = false;
   http11 = true;
   chunked = false;
-  cross_site = false;
+  cross_site = foreign_host = false;
   strange_encoding = false;
   expects_continue = false;
   keep_alive = true;

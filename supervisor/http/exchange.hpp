@@ -26,6 +26,8 @@ struct Head {
   std::string accept_encoding;
   std::string if_none_match;
   std::string last_event_id;
+  std::string host;
+  std::string origin;            ///< what page sends it, where a browser says so
   std::string traceparent;       ///< whatever it holds
   std::string forwarded_expect;  ///< Expect, when it is not 100-continue
   std::optional<std::uint64_t> content_length;
@@ -34,6 +36,7 @@ struct Head {
   bool http11 = true;
   bool chunked = false;
   bool cross_site = false;        ///< a browser sends it for a page of another site
+  bool foreign_host = false;      ///< Host is a name that anybody may have registered, whatever it leads to
   bool strange_encoding = false;  ///< Transfer-Encoding other than chunked
   bool expects_continue = false;
   bool keep_alive = true;

@@ -21,6 +21,19 @@ bool is_host(std::string_view value) {
   });
 }
 
+/// An address, or a name that nobody can register to lead here: of one word, or under a top level that is kept for such.
+bool is_own_name(std::string_view host) {
+  if (host.starts_with('[')) return true;
+  host = host.substr(0, host.find(':'));
+  while (host.ends_with('.')) host.remove_suffix(1);
+  if (host.find('.') == std::string_view::npos) return true;
+  if (host.find_first_not_of("0123456789.") == std::string_view::npos) return true;
+  constexpr std::string_view kKept[] = {".localhost", ".local", ".internal"};
+  return std::any_of(std::begin(kKept), std::end(kKept), [&](std::string_view kept) {
+    return host.size() > kept.size() && beast::iequals(host.substr(host.size() - kept.size()), kept);
+  });
+}
+
 }  // namespace
 
 void HeadParser::on_request_impl(verb method, text, text target, int version, error_code&) {
@@ -46,7 +59,10 @@ void HeadParser::on_field_impl(field name, text name_text, text value, error_cod
     case field::host:
       ++head_.hosts;
       head_.bad_host |= !is_host({value.data(), value.size()});
+      head_.foreign_host |= !is_own_name({value.data(), value.size()});
+      keep(head_.host);
       break;
+    case field::origin: keep(head_.origin); break;
     case field::authorization: keep(head_.authorization); break;
     case field::accept: keep(head_.accept); break;
     case field::accept_encoding: keep(head_.accept_encoding); break;
@@ -76,6 +92,11 @@ void HeadParser::on_header_impl(error_code&) {
   in_trailer_ = true;
   head_.chunked = chunked();
   head_.keep_alive = keep_alive();
+  // Browsers say Sec-Fetch-Site only to those they trust by name or scheme; Origin they send with every POST of a page.
+  const std::size_t scheme = head_.origin.find("://");
+  if (!head_.origin.empty())
+    head_.cross_site |=
+        scheme == std::string::npos || !beast::iequals(std::string_view(head_.origin).substr(scheme + 3), head_.host);
   if (auto length = content_length()) head_.content_length = *length;
 }
 

@@ -52,6 +52,12 @@ void Session::end_endless() {
   end_events();
 }
 
+bool Session::is_tcp() const {
+  error_code error;
+  const int family = socket_.local_endpoint(error).protocol().family();
+  return !error && family != AF_UNIX;
+}
+
 bool Session::is_idle() const {
   return phase_ == Phase::Head && !parser_ && inbox_.empty() && outbox_.empty() && !writing_ && !peer_closed_ &&
          !close_after_;
@@ -194,6 +200,14 @@ std::optional<Problem> Session::judge_head() {
     keep_alive_ = false;
     return Problem{.code = "malformed_request", .message = "the Host field must be a host, or a host and a port"};
   }
+  // Without keys, being on this machine is what lets one in. A name of somebody else's that leads here brings a browser on
+  // this machine, and with it any page (DNS rebinding).
+  if (head_.foreign_host && !open && server_.keys_.open() && !server_.watching_only_ && is_tcp()) {
+    return Problem{.status = 421,
+                   .code = "foreign_host",
+                   .message = "without API keys this endpoint is asked by an address or a local name, and Host is " +
+                              head_.host + "; set API keys, or ask by 127.0.0.1 or localhost"};
+  }
   if (!head_.http11 && (head_.chunked || head_.strange_encoding)) {
     keep_alive_ = false;  // whoever passed it on may have seen the body end elsewhere
     return Problem{.code = "malformed_request", .message = "Transfer-Encoding needs HTTP/1.1"};
@@ -223,8 +237,8 @@ std::optional<Problem> Session::judge_head() {
     return Problem{
         .status = 405, .code = "method_not_allowed", .message = route_->shown() + " takes " + route_->allowed()};
   }
-  // Without keys, being on this machine is what lets one in; a page from anywhere, in a browser here, is not.
-  if (route_->name == "bulkhead" && head_.cross_site && head_.method == Method::Post && server_.keys_.open()) {
+  // A page from anywhere, in a browser here, is not let in either.
+  if (head_.cross_site && head_.method == Method::Post && server_.keys_.open()) {
     return Problem{
         .status = 403, .code = "cross_site", .message = "not from another site's page; set API keys to allow it"};
   }

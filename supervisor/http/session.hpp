@@ -26,6 +26,8 @@ class Session final : public Exchange {
   void start();
   /// Closes as soon as no request is under way.
   void drain();
+  /// Ends an answer that has no end of its own.
+  void end_endless();
   /// Leaves its connection to the server as soon as no request is under way.
   void hand_over();
   /// Closes now, and leaves the server's list.
@@ -79,7 +81,7 @@ class Session final : public Exchange {
   void await_writable();
   void linger();
   bool is_idle() const;
-  void end_endless();
+  bool is_tcp() const;
   void part();
   void comment();
 

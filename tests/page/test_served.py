@@ -88,8 +88,27 @@ def test_another_sites_page_steers_nothing(endpoint, tmp_path):
             assert keyless.post(clear, headers={"Sec-Fetch-Site": site}).status == status, site
         assert keyless.post(clear).status == 200
         assert keyless.get("/bulkhead/dead", headers={"Sec-Fetch-Site": "cross-site"}).status == 200
+        here = f"{keyless.host}:{keyless.port}"
+        for origin, status in (("http://evil.example", 403), ("null", 403), ("https://" + here + ".evil.example", 403),
+                               ("http://" + here, 200)):
+            for path in (clear, "/purge-queue", "/run"):
+                assert keyless.post(path, {"input": 1}, headers={"Origin": origin}).status == status, (origin, path)
     with_key = {"Authorization": "Bearer secret-secret-secret", "Sec-Fetch-Site": "cross-site"}
     assert endpoint.post(clear, headers=with_key).status == 200
+
+
+def test_a_name_of_somebody_elses_leads_nowhere(endpoint, tmp_path):
+    """Whoever owns a name may let it lead to this machine: then their page and an endpoint without keys are one site."""
+    names = {"evil.example": 421, "127.0.0.1.evil.example:8000": 421, "evil.example.": 421, "localhost": 200, "127.0.0.1": 200,
+             "[::1]:8000": 200, "gpu-box": 200, "gpu-box.local:8000": 200, "app.localhost": 200, "localhost.": 200}
+    with Endpoint([example("echo")], state=tmp_path / "state") as keyless:
+        for name, status in names.items():
+            assert keyless.get("/health", headers={"Host": name}).status == status, name
+        assert keyless.get("/healthz/live", headers={"Host": "probes.example"}).status == 200
+    with Endpoint([example("echo")], listen=f"unix:{tmp_path}/door", state=tmp_path / "state") as keyless:
+        assert keyless.get("/health", headers={"Host": "evil.example"}).status == 200, "no browser comes by this way"
+    key = {"Authorization": "Bearer secret-secret-secret"}
+    assert endpoint.get("/health", headers={**key, "Host": "gpu.example"}).status == 200
 
 
 def test_there_is_nothing_else(endpoint):
