@@ -78,6 +78,7 @@ observe::Readiness Overview::readiness() const {
   const auto children = parts_.pool ? parts_.pool->snapshot() : std::vector<pool::WorkerView>();
   if (std::none_of(children.begin(), children.end(), [](const auto& child) { return is_set_up(child.state); }))
     return {false, "no handler process is ready"};
+  if (parts_.wanted().first == 0) return {false, "scaled to 0 workers"};
   return {true, {}};
 }
 

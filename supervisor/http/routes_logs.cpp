@@ -18,6 +18,7 @@ namespace {
 constexpr std::int64_t kMostLines = static_cast<std::int64_t>(observe::Lines::kMostLines);
 constexpr std::int64_t kUsualLines = 1000;
 constexpr std::size_t kMostBytes = 1 << 20;     // of one answer; `after` gives what follows
+constexpr std::size_t kLineBytes = 200;         // of a line beside its text, about; and an eighth of that for escapes
 constexpr std::size_t kPieceBytes = 128 << 10;  // of what a follower is given at once
 constexpr milliseconds kGather{50};
 
@@ -78,7 +79,7 @@ std::uint64_t start_of(const observe::Lines& lines, const Wanted& wanted) {
   for (std::uint64_t number = lines.last(); number >= lines.first() && found < wanted.limit; --number) {
     const auto line = lines.at(number);
     if (!wanted.takes(line)) continue;
-    if (bytes += line.text.size(); bytes > kMostBytes) break;
+    if (bytes += line.text.size() + line.text.size() / 8 + kLineBytes; bytes > kMostBytes) break;
     ++found;
     start = number;
   }

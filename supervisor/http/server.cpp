@@ -246,6 +246,10 @@ void Server::reconfigure(Options options) {
   api_.default_policy = options.default_policy;
   keys_ = std::move(options.keys);
   api_.tells_all = !keys_.open() || !is_reached_by_others();
+  // Whoever follows without an end comes back, and shows a key that is valid now.
+  std::vector<std::shared_ptr<Session>> sessions;
+  for (auto& [raw, session] : sessions_) sessions.push_back(session);
+  for (auto& session : sessions) session->end_endless();
   rates_.replace(options.rate_limits);
   sweep_period_ = sweep_period(options);
 }

@@ -59,6 +59,7 @@ void Feed::arm(Time at) {
 }
 
 void Feed::tick() {
+  if (watchers_.empty()) return;
   const Time now = steady_clock::now();
   make(now);
   arm(now + kEvery);

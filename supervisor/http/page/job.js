@@ -132,7 +132,8 @@ class Sheet {
     this.#showText('output', job.output);
     if (job.input === undefined && job.input_bytes !== undefined) {
       parts.input.hidden = false;
-      setText(parts.inputText, `${count(job.input_bytes)} bytes, too many to be shown here`);
+      const size = job.input_bytes;
+      setText(parts.inputText, size === null ? 'no longer kept' : `${count(size)} bytes, too many to be shown here`);
     } else {
       this.#showText('input', job.input);
     }
