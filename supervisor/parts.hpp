@@ -74,6 +74,7 @@ struct Supervisor::Parts {
   void step_of_hand_over();
   [[noreturn]] void leave_to_the_next();
   std::vector<http::Held> of_addresses(const std::vector<std::string>& addresses);
+  void let_go_of_other_sockets();
   void keep_sockets();
   void take_connections();
   void apply(std::variant<config::Config, config::Exit> read);

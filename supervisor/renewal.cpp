@@ -48,7 +48,7 @@ void Supervisor::Parts::reload() {
   if (upgrade_.another_is_installed()) {
     // Of a hand-over the next supervisor tells the service manager.
     return upgrade_.ask([this](const std::string& refusal) {
-      if (!refusal.empty()) read_configuration_again();
+      if (!refusal.empty() && phase_ == Ending::No) read_configuration_again();
     });
   }
   read_configuration_again();
@@ -114,6 +114,8 @@ std::string Supervisor::Parts::no_upgrade() const {
     return "with --durability memory the jobs live in this process: end it, which lets running ones finish, and start "
            "the "
            "new one";
+  if (const journal::Health health = journal_->health(); !health.writable || health.unsaved > 0)
+    return "the journal cannot be written, and what waits for the disk would be lost with this process: " + health.text;
   if (config_.orphan_timeout.count() == 0)
     return "with --orphan-timeout 0 handler processes end with their supervisor: end it, which lets running jobs "
            "finish, "
@@ -168,6 +170,19 @@ void Supervisor::Parts::leave_to_the_next() {
   journal_.reset();  // writes what is queued
   log_.flush();
   _exit(init::kHandedOver);
+}
+
+/// Of addresses that are not asked for any more: they would be in the way of those that are, as 127.0.0.1 is of 0.0.0.0.
+void Supervisor::Parts::let_go_of_other_sockets() {
+  std::vector<std::string> wanted = config_.listen;
+  wanted.insert(wanted.end(), config_.metrics_listen.begin(), config_.metrics_listen.end());
+  const auto others = std::stable_partition(held_.begin(), held_.end(), [&](const http::Held& held) {
+    return std::find(wanted.begin(), wanted.end(), held.address) != wanted.end();
+  });
+  if (others == held_.end()) return;
+  for (auto held = others; held != held_.end(); ++held) ::close(held->socket);
+  held_.erase(others, held_.end());
+  baton_.keep(held_);
 }
 
 /// For the next one, whatever becomes of this.

@@ -64,6 +64,7 @@ int Supervisor::Parts::run() {
   pool_->start(dispatcher_);
   if (!std::holds_alternative<TestJob>(from_)) overview_.start();
   held_ = baton_.listeners();
+  let_go_of_other_sockets();
   show_metrics();
   start_source();
   keep_sockets();

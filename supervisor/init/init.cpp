@@ -315,6 +315,7 @@ bool Init::restart() {
 
 void Init::leave() {
   if (phase_ == Phase::Killing) return;
+  trial_ends_ = kNever;
   long long left = deadline_ - now();  // of the grace, if it runs already
   long long least = options_.grace < kShortGrace ? options_.grace : kShortGrace;
   bool runs = phase_ == Phase::Running && deadline_ != kNever;

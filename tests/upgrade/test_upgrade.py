@@ -426,6 +426,28 @@ def test_where_there_is_none_it_is_said_why(tmp_path, options, env, why):
         assert supervisor_of(endpoint) == before
 
 
+def test_after_a_crash_another_address_may_be_asked_for(tmp_path):
+    """The socket that was kept is in the way of the same port of all addresses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = tmp_path / "bulkhead.toml"
+    settings.write_text(f'listen = ["127.0.0.1:{port}"]\n')
+    process = subprocess.Popen(
+        [BULKHEAD, "serve", "--config", settings, "--state-dir", tmp_path / "state", "--", *STEADY], stderr=subprocess.PIPE,
+        text=True, cwd=tmp_path,
+        env={**os.environ, "BULKHEAD_INIT": "always", "BULKHEAD_API_KEYS": "a=secret-secret-secret"})
+    try:
+        assert any("listening on" in line for line in process.stderr)
+        settings.write_text(f'listen = ["0.0.0.0:{port}"]\n')
+        os.kill(supervisor_below(process.pid), signal.SIGKILL)
+        assert any(f"listening on http://0.0.0.0:{port}" in line for line in process.stderr)
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
 def test_a_killed_supervisor_refuses_nobody_either(tmp_path):
     """The init has its sockets: on any port that was free, too."""
     installed = Installed(tmp_path)
