@@ -172,6 +172,8 @@ class Dispatcher final : public Intake, public WorkersListener {
   bool hold_back(Record& record);
   void refuse_as_suspect(Record& record, const Suspect& suspect);
   void note_crash(Record& record, const Payload& crash);
+  void watch_inputs(WorkerNumber worker);
+  void release_inputs(WorkerNumber worker);
 
   // dispatcher_stall.cpp
   void begin_watch(Record& record);
@@ -223,6 +225,7 @@ class Dispatcher final : public Intake, public WorkersListener {
   std::unordered_map<WorkerNumber, Worker> known_workers_;
   Scheduler scheduler_;
   std::optional<Quarantine> quarantine_;
+  std::vector<std::pair<WorkerNumber, std::string>> watched_;  ///< inputs of children that are ending
   Deadlines<Record> deadlines_;
   std::deque<Checkpoint> refused_checkpoints_;  ///< by the disk, in the order in which they are tried again
   Counts counts_;

@@ -25,7 +25,10 @@ void Dispatcher::ready(WorkerNumber worker, std::string_view worker_id, int conc
   pump();
 }
 
-void Dispatcher::retiring(WorkerNumber worker) { scheduler_.retire(worker); }
+void Dispatcher::retiring(WorkerNumber worker) {
+  scheduler_.retire(worker);
+  watch_inputs(worker);
+}
 
 void Dispatcher::started(RunNumber run) {
   Record* record = find(run);
@@ -172,6 +175,7 @@ void Dispatcher::died(WorkerNumber worker, std::span<const Casualty> casualties)
       record->worker_gone = true;
   scheduler_.remove_worker(worker);
   known_workers_.erase(worker);
+  release_inputs(worker);
   pump();
 }
 

@@ -68,6 +68,23 @@ void Dispatcher::refuse_as_suspect(Record& record, const Suspect& suspect) {
   record.outcome.error = Payload::of(error + "}\"");
 }
 
+/// From a child's end to the moment in which it is known how it ended, its stack has to be read: meanwhile copies of what it ran
+/// would go on to others, more of them than may.
+void Dispatcher::watch_inputs(WorkerNumber worker) {
+  if (!quarantine_ || options_.quarantine == 0) return;
+  for (auto& [run, record] : runs_) {
+    if (record->worker != worker || record->in_window || record->why != Why::None) continue;
+    quarantine_->watch(fingerprint_of(*record));
+    watched_.emplace_back(worker, record->fingerprint);
+  }
+}
+
+void Dispatcher::release_inputs(WorkerNumber worker) {
+  for (const auto& [whose, fingerprint] : watched_)
+    if (whose == worker) quarantine_->release(fingerprint);
+  std::erase_if(watched_, [&](const auto& one) { return one.first == worker; });
+}
+
 /// Copies of a suspect input that wait in a child's window come back where there are too many. The journal is told by whoever
 /// calls, once it knows what became of the job: cut off in between, a crash is not counted, and never counted twice.
 void Dispatcher::note_crash(Record& record, const Payload& crash) {

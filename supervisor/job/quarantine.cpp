@@ -14,12 +14,22 @@ void Quarantine::recover(std::vector<Suspect> suspects) {
   }
 }
 
-const Suspect& Quarantine::crashed(const std::string& fingerprint, const Payload& record) {
+void Quarantine::watch(const std::string& fingerprint) {
   if (std::string build = build_(); build != known_build_) {
     suspects_.clear();
     known_build_ = std::move(build);
   }
   if (!suspects_.contains(fingerprint)) make_room();
+  suspects_.try_emplace(fingerprint);
+}
+
+void Quarantine::release(const std::string& fingerprint) {
+  auto found = suspects_.find(fingerprint);
+  if (found != suspects_.end() && found->second.crashes == 0) suspects_.erase(found);
+}
+
+const Suspect& Quarantine::crashed(const std::string& fingerprint, const Payload& record) {
+  watch(fingerprint);
   Suspect& suspect = suspects_[fingerprint];
   if (suspect.crashes == 0) {
     suspect.fingerprint = fingerprint;

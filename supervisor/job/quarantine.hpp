@@ -33,6 +33,10 @@ class Quarantine {
 
   /// One more crash. What is known now, to be kept.
   const Suspect& crashed(const std::string& fingerprint, const Payload& record);
+  /// A child that runs it is ending, and nobody knows why yet: a suspect without a crash, until release().
+  void watch(const std::string& fingerprint);
+  /// It is none any more, unless it crashed.
+  void release(const std::string& fingerprint);
   /// nullptr when it is none. Forgets all of them when the build has changed.
   const Suspect* find(const std::string& fingerprint);
   /// How many there were.

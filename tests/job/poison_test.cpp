@@ -107,6 +107,30 @@ TEST_F(Poison, ASuspectRunsNoMoreOftenAtOnceThanItMayCrash) {
   EXPECT_EQ(sent(), 5u) << "one ended, so another may run";
 }
 
+TEST_F(Poison, CopiesWaitWhileItIsNotYetKnownHowAChildEnded) {
+  dispatcher.ready(1, "w", 1, 0);
+  submit("bad0", "bad");
+  dispatcher.retiring(1);  // its process is gone
+  dispatcher.ready(2, "w", 8, 0);
+  for (int n = 1; n <= 4; ++n) submit("bad" + std::to_string(n), "bad");
+  EXPECT_EQ(sent(), 3u) << "the one that died, and as many as are left to three";
+  crash(1, {1});
+  EXPECT_EQ(sent(), 3u);
+  EXPECT_FALSE(dispatcher.quarantined(Payload::of("bad")));
+}
+
+TEST_F(Poison, WhatAChildRanThatEndedInPeaceIsNoSuspect) {
+  dispatcher.ready(1, "w", 1, 0);
+  submit("good0", "good");
+  dispatcher.retiring(1);
+  dispatcher.succeeded(1, 1, Payload::of("1"), 1us, false);
+  dispatcher.died(1, {});
+  dispatcher.ready(2, "w", 8, 0);
+  for (int n = 1; n <= 6; ++n) submit("good" + std::to_string(n), "good");
+  EXPECT_EQ(sent(), 7u);
+  EXPECT_EQ(dispatcher.clear_quarantine(), 0u);
+}
+
 TEST_F(Poison, OfSeveralJobsInOneChildNobodyIsBlamed) {
   dispatcher.ready(1, "w", 2, 0);
   submit("a", "a");
