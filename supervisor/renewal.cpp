@@ -176,12 +176,10 @@ void Supervisor::Parts::leave_to_the_next() {
 void Supervisor::Parts::let_go_of_other_sockets() {
   std::vector<std::string> wanted = config_.listen;
   wanted.insert(wanted.end(), config_.metrics_listen.begin(), config_.metrics_listen.end());
-  const auto others = std::stable_partition(held_.begin(), held_.end(), [&](const http::Held& held) {
-    return std::find(wanted.begin(), wanted.end(), held.address) != wanted.end();
-  });
-  if (others == held_.end()) return;
-  for (auto held = others; held != held_.end(); ++held) ::close(held->socket);
-  held_.erase(others, held_.end());
+  std::vector<http::Held> kept = of_addresses(wanted);
+  const std::vector<http::Held> others = std::exchange(held_, std::move(kept));
+  if (others.empty()) return;
+  for (const http::Held& held : others) ::close(held.socket);
   baton_.keep(held_);
 }
 

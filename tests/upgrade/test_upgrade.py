@@ -214,7 +214,7 @@ def test_long_polls_are_told_to_come_again(tmp_path):
         for thread in threads:
             thread.start()
         until(lambda: endpoint.get("/health").json["jobs"]["inProgress"] == 2, 60, "both jobs")
-        time.sleep(0.3)  # for the polls to be under way, most likely; true either way
+        until(lambda: endpoint.get("/bulkhead/snapshot").json["connections"] >= len(asked) + 1, 60, "the polls, and this")
         pid = upgrade(endpoint)
         for thread in threads:
             thread.join()
