@@ -322,15 +322,16 @@ TEST_F(File, TheLogStaysShortUnderLoadAndKeepsItsBlocks) {
   Session journal(small);
   std::uintmax_t longest = 0, before = 0;
   int cut = 0;
-  for (int i = 0; i < 3'000; ++i) {
+  for (int i = 0; i < 6'000; ++i) {
     journal.accept(make_job(std::to_string(i), std::string(1'000, 'x')));
     std::uintmax_t size = std::filesystem::file_size(path("-wal"));
     longest = std::max(longest, size);
     if (size < before) ++cut;
     before = size;
   }
-  // Written all in all: some 40 MB.
-  EXPECT_LT(longest, 8'000'000u);
+  // Written all in all: some 80 MB in a third of a second. It grows while it is copied back, which takes a few of these
+  // milliseconds, and a hundred where others want the processors.
+  EXPECT_LT(longest, 40'000'000u);
   // It is copied back dozens of times. Cut is it only in a quiet half second, of which a busy machine may cause a few.
   EXPECT_LE(cut, 5);
 }
