@@ -69,6 +69,7 @@ struct Supervisor::Parts {
   void reload();
   void read_configuration_again();
   std::string no_upgrade() const;
+  std::string listening() const;
   void hand_over();
   void hand_over_servers();
   void step_of_hand_over();
@@ -133,6 +134,7 @@ struct Supervisor::Parts {
   std::vector<http::Held> held_;  ///< of the supervisor before this one, until the servers have them
   Upgrade upgrade_{io_.get_executor(),
                    {.obstacle = [this] { return no_upgrade(); },
+                    .listening = [this] { return listening(); },
                     .hand_over = [this] { hand_over(); },
                     .say = [this](const std::string& line, bool bad) { bad ? log_.warn(line) : log_.info(line); }}};
   std::unique_ptr<http::Server> server_;

@@ -172,6 +172,18 @@ void Supervisor::Parts::leave_to_the_next() {
   _exit(init::kHandedOver);
 }
 
+/// In the words of a probe (kListening).
+std::string Supervisor::Parts::listening() const {
+  std::string lines;
+  auto add = [&](std::string_view whose, const http::Server* server) {
+    if (server == nullptr) return;
+    for (const std::string& address : server->addresses()) lines.append(whose).append(" ").append(address).append("\n");
+  };
+  add(kEndpoint, server_.get());
+  add(kMetrics, metrics_server_.get());
+  return lines;
+}
+
 /// Of addresses that are not asked for any more: they would be in the way of those that are, as 127.0.0.1 is of 0.0.0.0.
 void Supervisor::Parts::let_go_of_other_sockets() {
   std::vector<std::string> wanted = config_.listen;

@@ -47,8 +47,9 @@ class Upgrade::Probe {
         timer_(executor),
         output_(executor, [this](process::Stream stream, std::string_view line) { take(stream, line); }) {}
 
-  void start() {
+  void start(const std::string& listening) {
     process::SpawnPlan plan;
+    plan.environment.emplace_back(kListening, listening);
     plan.argv = {own_words().front(), "probe", std::to_string(init::kChannelVersion)};
     plan.argv.insert(plan.argv.end(), own_words().begin() + 1, own_words().end());
     plan.stdout_fd = output_.stdout_fd();
@@ -122,7 +123,7 @@ void Upgrade::ask(std::function<void(const std::string&)> answered) {
   hooks_.say("told to upgrade: looking at " + own_words().front(), false);
   probe_ = std::make_unique<Probe>(
       executor_, [this](const std::string& refusal, const std::string& version) { probed(refusal, version); });
-  probe_->start();
+  probe_->start(hooks_.listening());
 }
 
 void Upgrade::probed(const std::string& refusal, const std::string& version) {

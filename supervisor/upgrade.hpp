@@ -22,8 +22,9 @@ namespace bulkhead {
 class Upgrade final : public http::Upgrades {
  public:
   struct Hooks {
-    std::function<std::string()> obstacle;  ///< why there can be none, now or ever; empty: there can
-    std::function<void()> hand_over;        ///< the new program is a good one, as far as can be told
+    std::function<std::string()> obstacle;   ///< why there can be none, now or ever; empty: there can
+    std::function<std::string()> listening;  ///< where we do, in the form of kListening (probe.hpp)
+    std::function<void()> hand_over;         ///< the new program is a good one, as far as can be told
     std::function<void(const std::string& line, bool bad)> say;
   };
 

@@ -1,10 +1,7 @@
 // Who stands around us: the container, the service manager, the clock, and whoever listens where we want to. Who they are
 // is read from what they leave for others to read (systemd.io/CONTAINER_INTERFACE, and the files Docker and Podman make).
 
-#include <netdb.h>
-#include <sys/socket.h>
 #include <sys/timex.h>
-#include <sys/un.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -12,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "supervisor/doctor/address.hpp"
 #include "supervisor/doctor/files.hpp"
 #include "supervisor/doctor/resources.hpp"
 
@@ -82,46 +80,13 @@ Finding service_manager() {
   return finding;
 }
 
-int try_unix(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) return ENAMETOOLONG;
-  std::memcpy(address.sun_path, path.data(), path.size());
-  if (!is_there(path.c_str())) return access(path.substr(0, path.rfind('/') + 1).c_str(), W_OK) == 0 ? 0 : errno;
-  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  int error = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 ? EADDRINUSE : 0;
-  close(fd);
-  return error;
-}
-
-int try_tcp(std::string host, const std::string& port) {
-  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  addrinfo hints{};
-  hints.ai_flags = AI_PASSIVE | AI_NUMERICHOST | AI_NUMERICSERV;
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  if (getaddrinfo(host.empty() ? nullptr : host.c_str(), port.c_str(), &hints, &found) != 0) return EADDRNOTAVAIL;
-  int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  int error = fd < 0 ? errno : 0;
-  int one = 1;
-  if (fd >= 0) {
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, 1) != 0) error = errno;
-    close(fd);
-  }
-  freeaddrinfo(found);
-  return error;
-}
-
 Finding address(const std::string& where) {
   Finding finding{.subject = "address"};
   if (where.starts_with("fd:")) {
     finding.found = where + " is handed over";
     return finding;
   }
-  std::size_t colon = where.rfind(':');
-  int error =
-      where.starts_with("unix:") ? try_unix(where.substr(5)) : try_tcp(where.substr(0, colon), where.substr(colon + 1));
+  const int error = try_address(where);
   if (error == 0) {
     finding.found = where + " is free";
     return finding;

@@ -60,6 +60,9 @@ class Server {
   /// that was taken for 0. Throws std::system_error naming the address. A Unix socket nobody answers on is replaced.
   std::vector<std::string> listen();
 
+  /// What it was told to listen on, as it was told.
+  const std::vector<std::string>& addresses() const { return addresses_; }
+
   /// The listening sockets, Unix sockets that have a path of ours apart: these are made anew by each server.
   std::vector<int> sockets() const;
 

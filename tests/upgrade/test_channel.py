@@ -179,6 +179,44 @@ def test_the_probe(tmp_path, channel_version, words, code, says):
     assert not list(tmp_path.iterdir()), "it changes nothing"
 
 
+@pytest.mark.parametrize("listening, listen, metrics, refused", [
+    (None, "TAKEN", "TAKEN", None),                              # asked by a version that does not say where it listens
+    ("endpoint TAKEN\nmetrics unix:/m\n", "TAKEN", "unix:/m", None),  # handed over
+    ("endpoint 127.0.0.1:1\n", "TAKEN", None, "TAKEN"),
+    ("endpoint 127.0.0.1:1\n", "FREE", "TAKEN", "TAKEN"),
+    ("endpoint 127.0.0.1:1\n", "localhost:FREE", None, None),
+    ("endpoint 127.0.0.1:1\n", "127.0.0.1:0,unix:/no/such/place/socket", None, "unix:/no/such/place/socket"),
+    ("endpoint 127.0.0.1:1\n", "unix:.", None, "unix:."),
+    ("endpoint TAKEN\n", "localhost:TAKEN", None, None),         # in our own way
+    ("endpoint fd:3\n", "TAKEN", None, None),                    # handed over under another name
+    ("metrics 127.0.0.1:1\n", "TAKEN", "FREE", None)])           # jobs come from elsewhere
+def test_the_probe_tries_addresses(tmp_path, listening, listen, metrics, refused):
+    with socket.socket() as taken, socket.socket() as free:
+        for one in (taken, free):
+            one.bind(("127.0.0.1", 0))
+        taken.listen()
+        ports = {"TAKEN": taken.getsockname()[1], "FREE": free.getsockname()[1]}
+        free.close()
+
+        def filled(text):
+            for name, port in ports.items():
+                text = text.replace(f"localhost:{name}", f"localhost:{port}").replace(name, f"127.0.0.1:{port}")
+            return text
+
+        env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "BULKHEAD_LISTEN": filled(listen)}
+        if metrics:
+            env["BULKHEAD_METRICS_LISTEN"] = filled(metrics)
+        if listening is not None:
+            env["BULKHEAD_PROBE_LISTENING"] = filled(listening)
+        done = subprocess.run([BULKHEAD, "probe", "1", "serve", "--", "true"], env=env, cwd=tmp_path, capture_output=True, text=True,
+                              timeout=60)
+    if refused:
+        assert done.returncode == 71 and done.stderr.startswith(f"cannot listen on {filled(refused)}: "), done
+    else:
+        assert done.returncode == 0 and done.stdout.startswith('{"version":"'), done
+    assert not list(tmp_path.iterdir()), "it changes nothing"
+
+
 def test_a_newer_journal_is_refused_with_the_way_back(tmp_path):
     import sqlite3
     state = tmp_path / "state"

@@ -426,6 +426,27 @@ def test_where_there_is_none_it_is_said_why(tmp_path, options, env, why):
         assert supervisor_of(endpoint) == before
 
 
+def test_an_address_that_cannot_be_listened_on_is_told_before(tmp_path):
+    """Both programs read the same configuration: there would be none to come back."""
+    installed = Installed(tmp_path)
+    settings = tmp_path / "bulkhead.toml"
+    settings.write_text("")
+    with socket.socket() as taken, serve(tmp_path, installed, "--config", str(settings)) as endpoint:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = "127.0.0.1:%d" % taken.getsockname()[1]
+        before = supervisor_of(endpoint)
+        settings.write_text(f'metrics-listen = ["{address}"]\n')
+        answer = endpoint.post("/bulkhead/upgrade")
+        assert answer.status == 409 and f"cannot listen on {address}: Address already in use" in answer.json["error"]["message"]
+        assert supervisor_of(endpoint) == before
+        taken.close()
+        assert upgrade(endpoint) != before
+        with socket.create_connection(("127.0.0.1", int(address.split(":")[1]))):
+            pass
+        assert upgrade(endpoint), "what it listens on itself is not tried"
+
+
 def test_after_a_crash_another_address_may_be_asked_for(tmp_path):
     """The socket that was kept is in the way of the same port of all addresses."""
     with socket.socket() as probe:
