@@ -152,6 +152,7 @@ http::Options Supervisor::Parts::http_options() {
   http::Options options = settings::http(config_);
   options.onlooker = &overview_;
   options.upgrades = &upgrade_;
+  options.unreadable = [this] { return std::string(journal_->unreadable()); };
   options.steering = {.drain = [this] { drain("told to end over HTTP"); },
                       .scale = [this](int workers) { return scale(workers); }};
   return options;

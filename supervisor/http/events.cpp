@@ -35,7 +35,7 @@ class Follower : public std::enable_shared_from_this<Follower> {
 
   void tell(const JobView* job, Endpoint::News news) {
     if (!exchange_->open()) return;
-    if (job == nullptr) return begun_ ? exchange_->end_events() : exchange_->send(unknown_job(id_));
+    if (job == nullptr) return begun_ ? exchange_->end_events() : exchange_->send(unknown_job(api_, id_));
     Reply& reply = exchange_->reply();
     if (!std::exchange(begun_, true)) exchange_->begin_events();
     known_ = news.position;

@@ -48,6 +48,9 @@ struct Api {
   /// without keys it is false.
   bool tells_all = true;
   boost::asio::any_io_executor executor;  ///< the loop's, for timers
+  /// While the endpoint or the onlooker answers: why what was asked for is not in the answer, if that is because the journal
+  /// could not be read. Not set, or empty: it is not there.
+  std::function<std::string()> unreadable;
   Steering steering;
   Upgrades* upgrades = nullptr;  ///< none: nobody can be asked for one
   bool handing_over = false;     ///< whoever follows a job shall come again

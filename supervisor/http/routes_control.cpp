@@ -20,18 +20,18 @@ void cancel(Api& api, Exchange& exchange) {
     case Endpoint::CancelResult::AlreadyFinal: break;
   }
   // It ended before, if it ever was: say how, instead of claiming what did not happen.
-  api.endpoint.status(exchange.id(), [self = exchange.shared_from_this()](const JobView* view) {
+  api.endpoint.status(exchange.id(), [&api, self = exchange.shared_from_this()](const JobView* view) {
     if (!self->open()) return;
-    if (view == nullptr) return self->send(unknown_job(self->id()));
+    if (view == nullptr) return self->send(unknown_job(api, self->id()));
     write_state(self->reply(), view->id, to_string(view->status));
     self->send();
   });
 }
 
 void retry(Api& api, Exchange& exchange) {
-  api.endpoint.retry(exchange.id(), [self = exchange.shared_from_this()](std::optional<Accepted> accepted) {
+  api.endpoint.retry(exchange.id(), [&api, self = exchange.shared_from_this()](std::optional<Accepted> accepted) {
     if (!self->open()) return;
-    if (!accepted) return self->send(unknown_job(self->id()));
+    if (!accepted) return self->send(unknown_job(api, self->id()));
     if (accepted->refusal != Refusal::None) return self->send(refused(*accepted));
     write_state(self->reply(), self->id(), to_string(Status::InQueue));
     self->send();

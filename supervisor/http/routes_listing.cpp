@@ -123,6 +123,7 @@ void jobs(Api& api, Exchange& exchange) {
   if (!query) return;
   api.onlooker->jobs(std::move(*query), [&api, self = exchange.shared_from_this()](const observe::JobsFound& found) {
     if (!self->open()) return;
+    if (auto problem = unreadable(api)) return self->send(*problem);
     write_found(self->reply(), found, api.clock.now().wall_ms);
     self->send();
   });
@@ -171,7 +172,7 @@ void job(Api& api, Exchange& exchange) {
   api.onlooker->job(exchange.id(), kMostInput,
                     [&api, self = exchange.shared_from_this()](const std::optional<JobRecord>& record) {
                       if (!self->open()) return;
-                      if (!record) return self->send(unknown_job(self->id()));
+                      if (!record) return self->send(unknown_job(api, self->id()));
                       write_record(self->reply(), *record, api.clock.now().wall_ms);
                       self->send();
                     });

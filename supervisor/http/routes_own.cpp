@@ -12,7 +12,8 @@ namespace {
 
 constexpr std::size_t kMostLetters = 1000;
 
-Problem unknown_letter(std::string_view id) {
+Problem unknown_letter(const Api& api, std::string_view id) {
+  if (auto problem = unreadable(api)) return *problem;
   return {.status = 404,
           .code = "unknown_job",
           .message = "there is no dead letter of job " + std::string(id) + " (any more); /bulkhead/dead lists them"};
@@ -29,60 +30,64 @@ void write_letter_members(Reply& reply, const DeadLetter& letter) {
 }
 
 void list(Api& api, Exchange& exchange) {
-  api.endpoint.dead_letters(kMostLetters, [self = exchange.shared_from_this()](std::span<const DeadLetter> letters) {
-    if (!self->open()) return;
-    Reply& reply = self->reply();
-    reply.raw("{\"dead\":[");
-    bool first = true;
-    for (const DeadLetter& letter : letters) {
-      reply.raw(std::exchange(first, false) ? "{" : ",{");
-      write_letter_members(reply, letter);
-      reply.raw("}");
-    }
-    reply.raw("]}");
-    self->send();
-  });
+  api.endpoint.dead_letters(kMostLetters,
+                            [&api, self = exchange.shared_from_this()](std::span<const DeadLetter> letters) {
+                              if (!self->open()) return;
+                              if (auto problem = unreadable(api)) return self->send(*problem);
+                              Reply& reply = self->reply();
+                              reply.raw("{\"dead\":[");
+                              bool first = true;
+                              for (const DeadLetter& letter : letters) {
+                                reply.raw(std::exchange(first, false) ? "{" : ",{");
+                                write_letter_members(reply, letter);
+                                reply.raw("}");
+                              }
+                              reply.raw("]}");
+                              self->send();
+                            });
 }
 
 void show(Api& api, Exchange& exchange) {
   const std::string_view id = exchange.id();
-  api.endpoint.dead_letter(id, [self = exchange.shared_from_this(), id = std::string(id)](const DeadLetter* letter) {
-    if (!self->open()) return;
-    if (letter == nullptr) return self->send(unknown_letter(id));
-    Reply& reply = self->reply();
-    reply.raw("{");
-    write_letter_members(reply, *letter);
-    reply.raw(",\"crashes\":[");
-    bool first = true;
-    for (const Payload& record : letter->records) {
-      if (!std::exchange(first, false)) reply.raw(",");
-      reply.payload(object_of(record));
-    }
-    reply.raw("]");
-    if (!letter->outcome.error.empty()) reply.raw(",\"error\":").payload(object_of(letter->outcome.error));
-    if (!letter->job.input.empty()) reply.raw(",\"input\":").payload(letter->job.input);
-    reply.raw("}");
-    self->send();
-  });
+  api.endpoint.dead_letter(id,
+                           [&api, self = exchange.shared_from_this(), id = std::string(id)](const DeadLetter* letter) {
+                             if (!self->open()) return;
+                             if (letter == nullptr) return self->send(unknown_letter(api, id));
+                             Reply& reply = self->reply();
+                             reply.raw("{");
+                             write_letter_members(reply, *letter);
+                             reply.raw(",\"crashes\":[");
+                             bool first = true;
+                             for (const Payload& record : letter->records) {
+                               if (!std::exchange(first, false)) reply.raw(",");
+                               reply.payload(object_of(record));
+                             }
+                             reply.raw("]");
+                             if (!letter->outcome.error.empty())
+                               reply.raw(",\"error\":").payload(object_of(letter->outcome.error));
+                             if (!letter->job.input.empty()) reply.raw(",\"input\":").payload(letter->job.input);
+                             reply.raw("}");
+                             self->send();
+                           });
 }
 
 void retry(Api& api, Exchange& exchange) {
   const std::string_view id = exchange.id();
-  api.endpoint.retry_dead(id,
-                          [self = exchange.shared_from_this(), id = std::string(id)](std::optional<Accepted> accepted) {
-                            if (!self->open()) return;
-                            if (!accepted) return self->send(unknown_letter(id));
-                            if (accepted->refusal != Refusal::None) return self->send(refused(*accepted));
-                            write_state(self->reply(), id, to_string(Status::InQueue));
-                            self->send();
-                          });
+  api.endpoint.retry_dead(
+      id, [&api, self = exchange.shared_from_this(), id = std::string(id)](std::optional<Accepted> accepted) {
+        if (!self->open()) return;
+        if (!accepted) return self->send(unknown_letter(api, id));
+        if (accepted->refusal != Refusal::None) return self->send(refused(*accepted));
+        write_state(self->reply(), id, to_string(Status::InQueue));
+        self->send();
+      });
 }
 
 void drop(Api& api, Exchange& exchange) {
   const std::string_view id = exchange.id();
-  api.endpoint.drop_dead(id, [self = exchange.shared_from_this(), id = std::string(id)](bool dropped) {
+  api.endpoint.drop_dead(id, [&api, self = exchange.shared_from_this(), id = std::string(id)](bool dropped) {
     if (!self->open()) return;
-    if (!dropped) return self->send(unknown_letter(id));
+    if (!dropped) return self->send(unknown_letter(api, id));
     self->reply().raw("{\"id\":").string(id).raw(",\"dropped\":true}");
     self->send();
   });

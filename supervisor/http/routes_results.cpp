@@ -9,8 +9,23 @@
 #include "supervisor/http/waiting.hpp"
 
 namespace bulkhead::http {
+namespace {
 
-Problem unknown_job(std::string_view id) {
+constexpr int kReadAgain = 5;  // seconds
+
+}  // namespace
+
+std::optional<Problem> unreadable(const Api& api) {
+  std::string why = api.unreadable ? api.unreadable() : "";
+  if (why.empty()) return {};
+  return Problem{.status = 503,
+                 .code = "journal_unreadable",
+                 .message = "what was asked for cannot be looked up now: " + why,
+                 .retry_after = kReadAgain};
+}
+
+Problem unknown_job(const Api& api, std::string_view id) {
+  if (auto problem = unreadable(api)) return *problem;
   return {.status = 404,
           .code = "unknown_job",
           .message = "no job " + std::string(id) + " is known here (any more); results are kept for a limited time"};
@@ -29,7 +44,7 @@ void answer_when_final(Api& api, Exchange& exchange, std::string_view id, millis
   auto seen = [&api, self = exchange.shared_from_this(), id = std::string(id)](const JobView* view) {
     if (!self->open()) return;
     // Only a retention that is shorter than the wait makes a job unknown here.
-    if (view == nullptr) return self->send(unknown_job(id));
+    if (view == nullptr) return self->send(unknown_job(api, id));
     write_job(self->reply(), *view, api.clock.now().wall_ms);
     self->send();
   };
@@ -48,7 +63,7 @@ void status(Api& api, Exchange& exchange) {
   }
   api.endpoint.status(exchange.id(), [&api, self = exchange.shared_from_this()](const JobView* view) {
     if (!self->open()) return;
-    if (view == nullptr) return self->send(unknown_job(self->id()));
+    if (view == nullptr) return self->send(unknown_job(api, self->id()));
     write_job(self->reply(), *view, api.clock.now().wall_ms);
     self->send();
   });
@@ -68,7 +83,7 @@ void stream_after(Api& api, Exchange& exchange, std::string_view text, milliseco
   }
   auto seen = [&api, self = exchange.shared_from_this()](const JobView* view, const Endpoint::News& news) {
     if (!self->open()) return;
-    if (view == nullptr) return self->send(unknown_job(self->id()));
+    if (view == nullptr) return self->send(unknown_job(api, self->id()));
     write_stream(self->reply(), *view, news.chunks, api.clock.now().wall_ms, news.position.chunk);
     self->send();
   };
@@ -87,7 +102,7 @@ void stream(Api& api, Exchange& exchange) {
   if (auto after = parameter(exchange.query(), "after")) return stream_after(api, exchange, *after, wait);
   auto seen = [&api, self = exchange.shared_from_this()](const JobView* view, std::vector<Payload> chunks) {
     if (!self->open()) return;
-    if (view == nullptr) return self->send(unknown_job(self->id()));
+    if (view == nullptr) return self->send(unknown_job(api, self->id()));
     write_stream(self->reply(), *view, chunks, api.clock.now().wall_ms);
     self->send();
   };

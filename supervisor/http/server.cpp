@@ -163,6 +163,7 @@ Server::Server(asio::io_context& io, bulkhead::Endpoint& endpoint, const Clock& 
            .default_policy = options.default_policy,
            .onlooker = options.onlooker,
            .executor = io.get_executor(),
+           .unreadable = std::move(options.unreadable),
            .steering = std::move(options.steering),
            .upgrades = options.upgrades},
       keys_(std::move(options.keys)),

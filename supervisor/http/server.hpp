@@ -37,10 +37,11 @@ struct Options {
   std::vector<Held>
       held;  ///< of the supervisor before this one; taken for the address of this name. The server's from here on
   Limits limits;
-  Policy default_policy;                  ///< of a job that says nothing, max_attempts included
-  Keys keys;                              ///< none: only addresses that are this machine's own are listened on
-  std::vector<RateLimit> rate_limits;     ///< by route
-  observe::Onlooker* onlooker = nullptr;  ///< outlives the server; none: there are no metrics
+  Policy default_policy;                    ///< of a job that says nothing, max_attempts included
+  Keys keys;                                ///< none: only addresses that are this machine's own are listened on
+  std::vector<RateLimit> rate_limits;       ///< by route
+  observe::Onlooker* onlooker = nullptr;    ///< outlives the server; none: there are no metrics
+  std::function<std::string()> unreadable;  ///< see Api
   Steering steering;
   Upgrades* upgrades = nullptr;  ///< likewise; none: it cannot be asked for one
   /// Offers nothing but what there is to look at: no job comes in here, so that others than this machine may, without keys.

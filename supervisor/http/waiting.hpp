@@ -15,7 +15,10 @@ std::optional<milliseconds> wait_time(Exchange& exchange);
 /// Answers with the job's object when it is final, or when the time is over with the state it is in: HTTP 200 both.
 void answer_when_final(Api& api, Exchange& exchange, std::string_view id, milliseconds wait);
 
-/// 404.
-Problem unknown_job(std::string_view id);
+/// 503 while an answer is given for which the journal could not be read; none where it could.
+std::optional<Problem> unreadable(const Api& api);
+
+/// What a job is that was not found: 404, or unreadable().
+Problem unknown_job(const Api& api, std::string_view id);
 
 }  // namespace bulkhead::http

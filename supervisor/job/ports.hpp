@@ -102,6 +102,9 @@ class Journal {
   virtual void chunk(const Job& job, RunNumber run, std::uint32_t number, Payload chunk, Written written) = 0;
   virtual void progress(const Job& job, Payload progress) = 0;
   virtual void checkpoint(const Job& job, RunNumber run, Payload data, Written written) = 0;
+  /// Asked in the callback of one of the reads that follow: why it found nothing, if that is because the record could not be
+  /// read. Empty: there is nothing.
+  virtual std::string_view unreadable() const { return {}; }
   /// A finished job whose retention has not ended.
   virtual void lookup(std::string_view id, std::function<void(std::optional<Remembered>)> found) = 0;
   /// A finished job that is not settled, though its retention may have ended: what is still to be delivered.

@@ -487,8 +487,10 @@ std::size_t SqliteJournal::poll() {
     if (query.error) {
       health_.error = query.error;
       health_.text = "the journal cannot be read: " + query.error_text;
+      unreadable_ = health_.text;
     }
     query.answered(query);
+    unreadable_.clear();
     ++count;
   }
   return count;

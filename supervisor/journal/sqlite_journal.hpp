@@ -54,6 +54,7 @@ class SqliteJournal final : public Store {
   std::size_t poll() override;
   std::vector<Recovered> recover() override;
   RunNumber next_run() const override { return next_run_; }
+  std::string_view unreadable() const override { return unreadable_; }
   void chunks(std::string_view id, std::uint32_t from, std::size_t max_bytes,
               std::function<void(std::vector<StoredChunk>)> found) override;
   void unread(std::string_view id, std::uint32_t after, std::size_t max_bytes,
@@ -113,6 +114,7 @@ class SqliteJournal final : public Store {
   std::vector<Suspect> suspects_;
   std::unordered_map<std::string, Live, Hash, std::equal_to<>> live_;
   std::map<std::string, Unsaved, std::less<>> unsaved_;
+  std::string unreadable_;                           ///< while a read that failed is answered
   std::multiset<std::string, std::less<>> dropped_;  ///< dead letters that the disk may still have
   std::size_t backlog_ = 0, backlog_bytes_ = 0;
   Health health_;

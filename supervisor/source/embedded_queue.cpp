@@ -263,6 +263,7 @@ void EmbeddedQueue::follow_stored(Entry& entry, Position known, std::function<vo
   std::uint32_t end = entry.first_chunk();
   journal_.chunks(id, known.chunk + 1, kAtOnce,
                   [this, id, end, known, seen = std::move(seen)](std::vector<StoredChunk> stored) {
+                    if (!journal_.unreadable().empty()) return seen(nullptr, {});
                     Entry* now = find(id);
                     if (!now) return stored_.follow(id, known, seen);
                     News told{{}, known};
@@ -343,24 +344,30 @@ void EmbeddedQueue::poll_stored(Entry& entry, Unread seen) {
   std::string id = entry.id;
   std::uint32_t from = std::exchange(entry.polled, entry.first_chunk() - 1) + 1;
   std::uint32_t end = entry.first_chunk();
-  journal_.chunks(
-      id, from, options_.stream_bytes_max, [this, id, end, seen = std::move(seen)](std::vector<StoredChunk> stored) {
-        std::uint32_t last = end - 1;
-        std::vector<Payload> unread;
-        for (StoredChunk& chunk : stored) {
-          if (chunk.number >= end) continue;
-          last = chunk.number;
-          unread.push_back(std::move(chunk.chunk));
-        }
-        Entry* now = find(id);
-        if (!now) return look_up(id, [seen, unread = std::move(unread)](const JobView* view) { seen(view, unread); });
-        if (last + 1 == end || now->polled + 1 != end) return give_unread(*now, std::move(unread), seen);
-        now->polled = last;
-        journal_.polled(id, last);
-        JobView view = now->view();
-        view.status = Status::InProgress;  // whoever is told of the end asks no more
-        seen(&view, std::move(unread));
-      });
+  journal_.chunks(id, from, options_.stream_bytes_max,
+                  [this, id, from, end, seen = std::move(seen)](std::vector<StoredChunk> stored) {
+                    std::uint32_t last = end - 1;
+                    std::vector<Payload> unread;
+                    for (StoredChunk& chunk : stored) {
+                      if (chunk.number >= end) continue;
+                      last = chunk.number;
+                      unread.push_back(std::move(chunk.chunk));
+                    }
+                    Entry* now = find(id);
+                    if (!journal_.unreadable().empty()) {
+                      if (now && now->polled + 1 == end) now->polled = from - 1;  // the next poll gets them
+                      return seen(nullptr, {});
+                    }
+                    if (!now)
+                      return look_up(id,
+                                     [seen, unread = std::move(unread)](const JobView* view) { seen(view, unread); });
+                    if (last + 1 == end || now->polled + 1 != end) return give_unread(*now, std::move(unread), seen);
+                    now->polled = last;
+                    journal_.polled(id, last);
+                    JobView view = now->view();
+                    view.status = Status::InProgress;  // whoever is told of the end asks no more
+                    seen(&view, std::move(unread));
+                  });
 }
 
 /// Gives what no poll has had yet, behind `unread`.

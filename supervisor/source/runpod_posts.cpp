@@ -308,14 +308,23 @@ void RunPodPosts::read_chunks(Lane& lane) {
   ++under_way_;
   journal_.chunks(lane.id, lane.chunk_sent + 1, kReadAtOnce,
                   [this, number = lane.number](std::vector<StoredChunk> read) {
-                    if (Lane* reader = was_read(number)) {
-                      reader->stored = !read.empty();
-                      for (StoredChunk& chunk : read)
-                        reader->chunks.push_back({chunk.number, std::move(chunk.chunk), nullptr});
-                      ask(*reader);
-                    }
+                    if (Lane* reader = was_read(number)) chunks_read(*reader, std::move(read));
                     pump();
                   });
+}
+
+void RunPodPosts::chunks_read(Lane& lane, std::vector<StoredChunk> read) {
+  if (const std::string_view why = journal_.unreadable(); why.empty()) {
+    lane.unread = 0;
+  } else {
+    HttpResult nothing;
+    nothing.error = why;
+    if (++lane.unread < kReadTries) return failed(lane, nothing);
+    channel_.tell(RunPodNotice::Weight::Warning, "chunks of a stream are not sent: " + nothing.error, lane.id);
+  }
+  lane.stored = !read.empty();
+  for (StoredChunk& chunk : read) lane.chunks.push_back({chunk.number, std::move(chunk.chunk), nullptr});
+  ask(lane);
 }
 
 void RunPodPosts::read_outcome(Lane& lane) {

@@ -80,6 +80,7 @@ class RunPodPosts {
   void pump();
   void begin(Lane& lane);
   void read_chunks(Lane& lane);
+  void chunks_read(Lane& lane, std::vector<StoredChunk> read);
   void read_outcome(Lane& lane);
   Lane* was_read(Number number);
   void outcome_read(Lane& lane, std::optional<Remembered> known);

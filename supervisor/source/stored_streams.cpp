@@ -12,6 +12,7 @@ void StoredStreams::poll(std::string_view id, Endpoint::Unread seen) {
     if (!found) return seen(nullptr, {});
     auto known = std::make_shared<Remembered>(std::move(*found));
     auto give = [this, known, seen](std::vector<StoredChunk> chunks) {
+      if (!journal_.unreadable().empty()) return seen(nullptr, {});
       std::uint32_t given = position(known->job.id);
       std::vector<Payload> unread;
       for (StoredChunk& chunk : chunks)  // another poll may have had some of them meanwhile
@@ -33,7 +34,8 @@ void StoredStreams::follow(std::string_view id, Endpoint::Position known,
   journal_.lookup(id, [this, known, seen = std::move(seen)](std::optional<Remembered> found) {
     if (!found) return seen(nullptr, {});
     auto job = std::make_shared<Remembered>(std::move(*found));
-    journal_.chunks(job->job.id, known.chunk + 1, kAtOnce, [job, known, seen](std::vector<StoredChunk> chunks) {
+    journal_.chunks(job->job.id, known.chunk + 1, kAtOnce, [this, job, known, seen](std::vector<StoredChunk> chunks) {
+      if (!journal_.unreadable().empty()) return seen(nullptr, {});
       Endpoint::News news{{}, known};
       for (StoredChunk& chunk : chunks) {
         news.position.chunk = chunk.number;

@@ -50,18 +50,46 @@ def through_a_refusal(endpoint, begin, end, why):
     return running
 
 
-@pytest.mark.parametrize("number, why", [(errno.ENOSPC, "full"), (errno.EROFS, "read-only")])
-def test_a_refusing_disk_costs_no_accepted_job(tmp_path, number, why):
-    control = tmp_path / "refusal"
+def refusing(control):
     env = {"LD_PRELOAD": PRELOAD, "REFUSAL": str(control)}
     if sanitized(BULKHEAD):
         env["ASAN_OPTIONS"] = "verify_asan_link_order=0:" + os.environ.get("ASAN_OPTIONS", "")
+    return env
+
+
+@pytest.mark.parametrize("number, why", [(errno.ENOSPC, "full"), (errno.EROFS, "read-only")])
+def test_a_refusing_disk_costs_no_accepted_job(tmp_path, number, why):
+    control = tmp_path / "refusal"
     state = tmp_path / "state"
-    with Endpoint(ZOO, state=state, env=env) as endpoint:
+    with Endpoint(ZOO, state=state, env=refusing(control)) as endpoint:
         running = through_a_refusal(endpoint, lambda: control.write_text(str(number)), control.unlink, why)
         endpoint.stop(signal.SIGKILL)
     with Endpoint(ZOO, state=state) as endpoint:
         assert endpoint.get(f"/status/{running}").json["status"] == "COMPLETED", "written once the disk was back"
+
+
+@pytest.mark.parametrize("path", [
+    "/status/{id}", "/status-sync/{id}?wait=1000", "/stream/{id}", "/stream/{id}?after=0", "/bulkhead/jobs", "/bulkhead/jobs/{id}",
+    "/bulkhead/dead", "/bulkhead/dead/{id}"])
+def test_what_cannot_be_read_is_not_called_unknown(tmp_path, path):
+    """A client that is told 404 gives a job up, and would miss a stream's chunks that are not given."""
+    control, state = tmp_path / "refusal", tmp_path / "state"
+    with Endpoint([example("tokens")], state=state) as endpoint:
+        job = endpoint.run({"text": "a b c", "delay_ms": 0})
+        endpoint.wait(job)
+    with Endpoint([example("tokens")], state=state, env=refusing(control)) as endpoint:  # it has nothing in memory
+        control.write_text(f"{errno.EIO} reading")
+        answer = endpoint.get(path.format(id=job))
+        assert answer.status == 503 and answer.json["error"]["code"] == "journal_unreadable", (answer.status, answer.body)
+        assert "the journal cannot be read: " in answer.json["error"]["message"] and answer.headers["Retry-After"] == "5"
+        control.unlink()
+        answer = until(lambda: (now := endpoint.get(path.format(id=job))).status != 503 and now, 30, "a disk that reads")
+        if path == "/bulkhead/dead/{id}":
+            assert answer.status == 404
+        elif "stream" in path:
+            assert [chunk["output"] for chunk in answer.json["stream"]] == ["a", "b", "c"], answer.body
+        else:
+            assert answer.status == 200 and (job in answer.body.decode() or path == "/bulkhead/dead"), answer.body
 
 
 def test_a_full_file_system_costs_no_accepted_job(tmp_path):
