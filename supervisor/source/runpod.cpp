@@ -121,9 +121,11 @@ void RunPod::answered(const std::string& job_id, const Accepted& accepted) {
 /// The platform hands a job over whose result it was sent before: it is not computed twice.
 void RunPod::answer_again(const std::string& job_id) {
   journal_.lookup(job_id, [this, job_id](std::optional<Remembered> known) {
-    // Unanswered the platform hands it over again; a wrong answer would be in place of the right one for good.
-    if (const std::string_view why = journal_.unreadable(); !known && !why.empty())
+    if (const std::string_view why = journal_.unreadable(); !known && !why.empty()) {
+      // Without an answer and pings the platform hands it over again; a wrong answer would be in the right one's place.
+      posts_.leave(job_id);
       return takes_.hold_off("the result of job " + job_id + ", which was here before: " + std::string(why));
+    }
     posts_.answer(job_id, known ? std::move(known->outcome) : failure("a job with this id was here before"));
   });
 }

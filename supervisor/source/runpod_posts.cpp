@@ -207,6 +207,10 @@ void RunPodPosts::answer(const std::string& job_id, Outcome outcome) {
   ask(*lane);
 }
 
+void RunPodPosts::leave(std::string_view job_id) {
+  if (Lane* lane = find(job_id)) close(*lane);
+}
+
 std::vector<std::string_view> RunPodPosts::jobs() const {
   std::vector<std::string_view> ids;
   ids.reserve(lanes_.size());

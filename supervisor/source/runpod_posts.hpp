@@ -61,6 +61,9 @@ class RunPodPosts {
   /// The same of an end that the journal does not keep as one to be delivered.
   void answer(const std::string& job_id, Outcome outcome);
 
+  /// Of one of which nothing was said yet: it is not here after all, and the platform may hand it over again.
+  void leave(std::string_view job_id);
+
   /// Ids of the jobs that are here, in the order they came: until their results are taken.
   std::vector<std::string_view> jobs() const;
   bool empty() const { return lanes_.empty(); }

@@ -311,6 +311,11 @@ TEST_F(EmbeddedQueueTest, WhatTheJournalDoesNotGiveAtOnceIsLeftForTheNextPoll) {
   dispatcher.succeeded(1, 5, Payload::of("[]"), 1ms, false);
   journal.stored["a"] = {{1, Payload::of("1")}, {2, Payload::of("2")}, {3, Payload::of("3")}, {4, Payload::of("4")}};
   journal.most = 2;  // the cap of one reading
+  journal.unreadable_reads = 2;
+  int without = 0;
+  queue->stream("a", 0ms, [&](const JobView* view, const std::vector<Payload>&) { without += view == nullptr; });
+  queue->follow("a", {}, [&](const JobView* view, const Endpoint::News&) { without += view == nullptr; });
+  EXPECT_EQ(without, 2) << "what could not be read is not passed over";
   std::vector<std::string> polled;
   std::vector<Status> told;
   for (int i = 0; i < 4; ++i) {

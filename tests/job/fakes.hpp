@@ -40,6 +40,7 @@ class FakeJournal final : public Journal {
   std::size_t most = 1'000;                                     ///< of them that one reading gives
   std::map<std::string, std::uint32_t, std::less<>> positions;  ///< of polls
   std::vector<std::string> crashes;                             ///< the records that are to be kept
+  int unreadable_reads = 0;                                     ///< so many of the next ones fail
 
   /// Answers all that waits.
   void flush() {
@@ -81,6 +82,7 @@ class FakeJournal final : public Journal {
     note("checkpoint " + job.id + " " + std::string(data.bytes()), std::move(written));
   }
   void lookup(std::string_view id, std::function<void(std::optional<Remembered>)> found) override {
+    if (fails(found)) return;
     auto known = remembered.find(id);
     found(known == remembered.end() ? std::nullopt : std::optional(known->second));
   }
@@ -90,6 +92,7 @@ class FakeJournal final : public Journal {
   }
   void chunks(std::string_view id, std::uint32_t from, std::size_t,
               std::function<void(std::vector<StoredChunk>)> found) override {
+    if (fails(found)) return;
     std::vector<StoredChunk> some;
     if (auto known = stored.find(id); known != stored.end())
       for (const StoredChunk& chunk : known->second)
@@ -101,11 +104,22 @@ class FakeJournal final : public Journal {
     auto known = positions.find(id);
     chunks(id, std::max(after, known == positions.end() ? 0 : known->second) + 1, max_bytes, std::move(found));
   }
+  std::string_view unreadable() const override { return failing_ ? "the disk is broken" : ""; }
   void polled(std::string_view id, std::uint32_t number) override { positions[std::string(id)] = number; }
   void forget(std::string_view id) override { lines.push_back("forget " + std::string(id)); }
   std::size_t backlog() const override { return waiting.size(); }
 
  private:
+  bool failing_ = false;
+
+  bool fails(const auto& found) {
+    if (unreadable_reads == 0) return false;
+    --unreadable_reads;
+    failing_ = true;
+    found({});
+    failing_ = false;
+    return true;
+  }
   void note(std::string line, Written written) {
     lines.push_back(std::move(line));
     if (immediate)

@@ -267,6 +267,38 @@ TEST_F(RunPodTest, ChunksOfAFormerLifeComeBeforeItsResult) {
   EXPECT_EQ(journal.positions["a"], 3U);
 }
 
+TEST_F(RunPodTest, AReadThatFailsIsTriedAgainAndNothingIsLeftOut) {
+  Recovered known;
+  known.job = testing::make_job("a");
+  known.outcome = completed("1");
+  known.last_chunk = 1;
+  journal.stored["a"] = {{1, Payload::of("1")}};
+  journal.remembered["a"] = {known.job, *known.outcome};
+  room = 0;
+  journal.unreadable_reads = 2;
+  source->recovered(known);
+  bool settled = false;
+  source->report(known.job, *known.outcome, [&] { settled = true; });
+  source->start();
+  until([&] { return settled; });
+  auto posts = of("POST");
+  ASSERT_EQ(posts.size(), 2U);
+  EXPECT_TRUE(posts[0].starts_with("POST /stream/a") && posts[0].ends_with(R"({"output":1})")) << posts[0];
+  EXPECT_TRUE(posts[1].starts_with("POST /done/a?isStream=true")) << posts[1];
+}
+
+TEST_F(RunPodTest, AResultThatCannotBeReadIsNotReplacedByAFailure) {
+  bodies = {R"({"id":"a","input":1})", R"({"id":"a","input":1})"};
+  intake.answer = {Refusal::Duplicate, "here already", "a"};
+  journal.remembered["a"] = {testing::make_job("a"), completed("1")};
+  journal.unreadable_reads = 1;
+  source->start();
+  until([&] { return !of("POST /done/a").empty(); });
+  settle_down();
+  ASSERT_EQ(of("POST /done/a").size(), 1U);
+  EXPECT_TRUE(of("POST /done/a").front().ends_with(R"({"output":1})")) << of("POST /done/a").front();
+}
+
 TEST_F(RunPodTest, WhileNothingIsTakenOneTriesAndTheOthersWait) {
   done = {"503"};
   std::string batch;
