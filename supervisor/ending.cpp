@@ -98,6 +98,17 @@ void Supervisor::Parts::drain(std::string_view why) {
   step_of_ending();
 }
 
+/// Unlike a signal it does not come through the init, which would take our end for a failure of the upgrade.
+std::string Supervisor::Parts::drain_over_http() {
+  if (phase_ == Ending::HandingOver) return "an upgrade is under way: ask again, and the next supervisor will end";
+  if (phase_ == Ending::No && upgrade_.view().life == "trial")
+    return "an upgrade is on trial, and its end would bring the version before it back: ask again when the trial is "
+           "over "
+           "(GET /bulkhead/upgrade), or send SIGTERM to the init";
+  drain("told to end over HTTP");
+  return {};
+}
+
 bool Supervisor::Parts::nothing_left() const {
   return platform_ ? !platform_->taking() && dispatcher_.open() == 0 : dispatcher_.unfinished() == 0;
 }

@@ -87,6 +87,7 @@ struct Supervisor::Parts {
   std::optional<int> scale(int workers);
   void show_metrics();
   void drain(std::string_view why);
+  std::string drain_over_http();
   bool nothing_left() const;
   void step_of_ending();
   void end(int code);

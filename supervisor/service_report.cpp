@@ -32,7 +32,10 @@ void ServiceReport::start() {
 }
 
 void ServiceReport::took_over() {
-  if (manager_.listens() && look_().ever_ready) ready_ = manager_.tell("READY=1");
+  if (!manager_.listens() || !look_().ever_ready) return;
+  // A reload that was asked for during the hand-over is over, too: the configuration was read since. systemd waits for both.
+  manager_.tell("RELOADING=1\nMONOTONIC_USEC=" + monotonic_usec());
+  ready_ = manager_.tell("READY=1");
 }
 
 void ServiceReport::reloading() {

@@ -153,7 +153,7 @@ http::Options Supervisor::Parts::http_options() {
   options.onlooker = &overview_;
   options.upgrades = &upgrade_;
   options.unreadable = [this] { return std::string(journal_->unreadable()); };
-  options.steering = {.drain = [this] { drain("told to end over HTTP"); },
+  options.steering = {.drain = [this] { return drain_over_http(); },
                       .scale = [this](int workers) { return scale(workers); }};
   return options;
 }

@@ -28,8 +28,8 @@ struct Limits {
 
 /// What may be said to the supervisor as a whole; what is empty is not offered.
 struct Steering {
-  /// No new jobs; it ends when the running ones have.
-  std::function<void()> drain;
+  /// No new jobs; it ends when the running ones have. Returns why that cannot be now; empty: it is begun.
+  std::function<std::string()> drain;
   /// So many workers from now on. Returns how many it was to be before; none: it is ending.
   std::function<std::optional<int>(int workers)> scale;
 };

@@ -12,7 +12,8 @@ constexpr std::int64_t kMostWorkers = 1024;  // as --workers
 
 void drain(Api& api, Exchange& exchange) {
   if (!api.steering.drain) return exchange.send(unknown_path("bulkhead"));
-  api.steering.drain();
+  if (const std::string refusal = api.steering.drain(); !refusal.empty())
+    return exchange.send(Problem{.status = 409, .code = "upgrading", .message = refusal, .retry_after = 1});
   exchange.reply().raw("{\"status\":\"draining\"}");
   exchange.send();
 }

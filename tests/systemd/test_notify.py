@@ -222,6 +222,8 @@ def test_a_reload_with_another_program_is_over_when_somebody_is_ready(tmp_path, 
             installed.good() if good else installed.raw("#!/bin/sh\nexit 1\n")
             endpoint.process.send_signal(signal.SIGHUP)
             at = manager.wait("RELOADING", "1", at)
+            if good:
+                at = manager.wait("RELOADING", "1", at)  # what was asked for on the way is over, too
             manager.wait("READY", "1", at)
             endpoint.wait_line("has taken over" if good else "no upgrade: .*is no good")
             assert (supervisor_below(endpoint.process.pid) != before) == good

@@ -426,6 +426,19 @@ def test_where_there_is_none_it_is_said_why(tmp_path, options, env, why):
         assert supervisor_of(endpoint) == before
 
 
+def test_a_drain_over_http_does_not_bring_the_old_one_back(tmp_path):
+    """The init would take the end of a supervisor on trial for a failure, and the drain would be lost."""
+    installed = Installed(tmp_path)
+    with serve(tmp_path, installed, *UNPROVED) as endpoint:
+        new = upgrade(endpoint)
+        refused = endpoint.post("/bulkhead/drain")
+        assert refused.status == 409 and refused.json["error"]["code"] == "upgrading", refused.body
+        until(lambda: view(endpoint)["life"] == "upgraded", 60, "the end of the trial")
+        assert supervisor_of(endpoint) == new
+        assert endpoint.post("/bulkhead/drain").status == 200
+        assert endpoint.process.wait(60) == 0
+
+
 def test_an_address_that_cannot_be_listened_on_is_told_before(tmp_path):
     """Both programs read the same configuration: there would be none to come back."""
     installed = Installed(tmp_path)
