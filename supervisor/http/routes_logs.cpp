@@ -72,8 +72,9 @@ void write_line(Reply& reply, const observe::Lines::Line& line) {
 
 /// Where somebody begins to read: behind the line that is known, or so that the last `limit` lines come.
 std::uint64_t start_of(const observe::Lines& lines, const Wanted& wanted) {
-  // A number beyond all is one of an earlier supervisor's.
-  if (wanted.after) return *wanted.after > lines.last() ? lines.first() : *wanted.after + 1;
+  // A number below all that were ever here is one of an earlier supervisor's; so is one beyond all, if the clock was set back.
+  if (wanted.after && *wanted.after > lines.last()) return lines.first();
+  if (wanted.after) return std::max(lines.begin(), *wanted.after + 1);
   std::uint64_t start = lines.last() + 1;
   std::size_t found = 0, bytes = 0;
   for (std::uint64_t number = lines.last(); number >= lines.first() && found < wanted.limit; --number) {

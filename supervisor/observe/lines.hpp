@@ -20,7 +20,7 @@ class Lines {
   static constexpr std::size_t kLongest = 16 << 10;  ///< bytes of a line's text; what is beyond is cut off
 
   struct Line {
-    std::uint64_t number = 0;  ///< 1, 2, 3 … since the supervisor's start
+    std::uint64_t number = 0;  ///< counts up from begin()
     std::int64_t at_ms = 0;    ///< wall time
     std::string_view level;    ///< "trace" … "error"; lives for ever
     std::string_view job;      ///< an id, or empty
@@ -29,9 +29,13 @@ class Lines {
     std::string_view text;
   };
 
+  /// The first line will have number `begin`, not 0.
+  explicit Lines(std::uint64_t begin = 1) : begin_(begin), first_(begin) {}
+
   /// All but its number is to be said.
   void add(const Line& line);
 
+  std::uint64_t begin() const { return begin_; }
   /// The numbers of the oldest line that is here and of the newest; there is none where first() > last().
   std::uint64_t first() const { return first_; }
   std::uint64_t last() const { return first_ + lines_.size() - 1; }
@@ -52,7 +56,8 @@ class Lines {
   };
 
   std::deque<Kept> lines_;
-  std::uint64_t first_ = 1;
+  std::uint64_t begin_;
+  std::uint64_t first_;
   std::size_t bytes_ = 0;
   std::map<std::uint64_t, std::function<void()>> waiters_;
   std::uint64_t last_waiter_ = 0;
