@@ -86,6 +86,13 @@ class Worker:
         return None
 
 
+class Server(ThreadingHTTPServer):
+    """A worker posts all results of its batch at once. Beyond the queue connections are made and lost again, and the official
+    SDK gives a result up after three tries."""
+    daemon_threads = True
+    request_queue_size = 1024
+
+
 class Official:
     """with Official(python, scratch) as official: … official.of(row)"""
 
@@ -99,8 +106,7 @@ class Official:
         self.lock = threading.Lock()
 
     def __enter__(self):
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.server.daemon_threads = True
+        self.server = Server(("127.0.0.1", 0), self._handler())
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
         base = f"http://127.0.0.1:{self.server.server_address[1]}/v2/ep"
         plan = [[next(iter(worker.jobs.values())).form] for worker in self.workers]
