@@ -188,12 +188,12 @@ function windowOf(history, marks, until) {
   return [Math.max(until - kHour, Math.min(first, until - kShortest)), until];
 }
 
-/// Every interval of it, those without a job too.
-function rowsOf(about, history, until) {
+/// Every interval of the window, those without a job too, and one before it: dygraphs complains of more outside.
+function rowsOf(about, history, [from, until]) {
   const step = history.interval_ms;
   const known = new Map(history.intervals.map((interval) => [Math.floor(interval.at / step), interval]));
   const rows = [];
-  for (let number = Math.ceil((until - kHour) / step) - 1; number * step <= until; ++number) {
+  for (let number = Math.ceil(from / step) - 1; number * step <= until; ++number) {
     const interval = known.get(number);
     const open = (number + 1) * step > until;  // still being filled
     const elapsed = Math.max(step / 4, Math.min(step, until - number * step));
@@ -227,5 +227,5 @@ export function showPlots(history, restarts, until) {
   const marks = restarts.filter((restart) => restart.at > until - kHour);
   const texts = summaries(history.hour);
   const window_ = windowOf(history, marks, until);
-  plots.forEach(({ about, plot }, at) => plot.show(rowsOf(about, history, until), marks, window_, texts[at]));
+  plots.forEach(({ about, plot }, at) => plot.show(rowsOf(about, history, window_), marks, window_, texts[at]));
 }
