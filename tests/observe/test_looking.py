@@ -1,7 +1,5 @@
 """/bulkhead/snapshot and /bulkhead/history: everything of a supervisor that is known, in the shape that is described."""
 
-import subprocess
-
 import pytest
 from described import DESCRIBED, check
 from endpoint import Endpoint, UnixConnection, example, until
@@ -30,13 +28,9 @@ def test_a_snapshot_shows_children_and_what_they_do(tmp_path):
         seen = snapshot(endpoint)
         [child] = [child for child in seen["children"] if child["jobs"]]
         assert [(job["id"], job["attempt"], job["entered"]) for job in child["jobs"]] == [(running, 1, True)]
-        assert child["pid"] in {int(pid) for pid in children_of(endpoint.process.pid)}
+        assert child["pid"] in endpoint.children()
         assert seen["queue"]["running"] == 1 and seen["queue"]["jobs"] == 0
         endpoint.post(f"/cancel/{running}")
-
-
-def children_of(pid):
-    return subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=True).stdout.split()
 
 
 def test_a_crash_is_a_restart_with_its_cause(tmp_path):

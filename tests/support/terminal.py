@@ -8,7 +8,7 @@ import uuid
 
 import pytest
 
-from endpoint import until
+from endpoint import children_of, command_of, until
 
 needs_tmux = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 
@@ -83,14 +83,7 @@ class Terminal:
     def child(self, name):
         """The pid of the shell's child of this name."""
         def look():
-            for pid in subprocess.run(["pgrep", "-P", str(self.pid)], capture_output=True, text=True).stdout.split():
-                try:
-                    with open(f"/proc/{pid}/cmdline", "rb") as file:
-                        if os.path.basename(file.read().split(b"\0")[0].decode()) == name:
-                            return int(pid)
-                except OSError:
-                    pass
-            return 0
+            return next((pid for pid in children_of(self.pid) if os.path.basename(command_of(pid)) == name), 0)
         return until(look, 60, f"a process {name}")
 
     def __enter__(self):
