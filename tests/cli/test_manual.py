@@ -35,7 +35,9 @@ def test_no_formatter_complains(name):
     if not there:
         pytest.skip("neither mandoc nor groff is installed")
     for judge in there:
-        done = subprocess.run([*judge, page], capture_output=True, text=True, timeout=60)
+        # A sanitizer that Python handlers need finds faults in troff.
+        env = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+        done = subprocess.run([*judge, page], env=env, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0 and not done.stdout + done.stderr, done
 
 
