@@ -98,7 +98,7 @@ def test_a_killed_supervisor_loses_no_accepted_job(tmp_path):
         endpoint.wait(done_async)
         cut_off = endpoint.run({"do": "sleep_ms", "ms": 60000})
         waiting = [endpoint.run({"do": "ok", "value": i}) for i in range(5)]
-        until(lambda: endpoint.get(f"/status/{cut_off}").json["status"] == "IN_PROGRESS", what="its start")
+        endpoint.until_entered(cut_off)
         children = endpoint.children()
         assert endpoint.stop(signal.SIGKILL) == -signal.SIGKILL
     with Endpoint(ZOO, "--orphan-timeout", "0", state=state) as endpoint:
