@@ -247,7 +247,9 @@ TEST_F(CrashTest, NoDescriptorFileOrProcessIsLeftAfterThreeHundredCrashes) {
   const std::size_t descriptors = open_descriptors();
   const std::size_t processes = children().size();
   crash(300);
-  EXPECT_EQ(open_descriptors(), descriptors);
+  // A few more or less are being closed at either moment, by the thread that deletes and by ZeroMQ's; 300 leaks are not.
+  until([&] { return open_descriptors() <= descriptors; });
+  EXPECT_LE(open_descriptors(), descriptors);
   EXPECT_EQ(children().size(), processes);
   // What a child's files have in common is its name; those without an extension belong to the pool.
   std::set<std::string> owners;

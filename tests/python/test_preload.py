@@ -131,7 +131,8 @@ def test_nothing_grows_with_the_forks(serve):
     for _ in range(20):
         ask(endpoint, "remember", value=0, refresh=True)
     ask(endpoint)
-    assert held() == before
+    # What is being closed at the moment is soon gone; what is left of each fork stays.
+    until(lambda: all(now <= then for now, then in zip(held(), before)) or None, what="no more of anything than before")
 
 
 def endpoint_files(endpoint):
