@@ -92,6 +92,18 @@ class RunPodTest : public ::testing::Test {
       if (request.starts_with(begin)) found.push_back(request);
     return found;
   }
+  /// Job "a" of a former life, which streamed 1, 2, … and ended; nothing else is taken.
+  Recovered on_record(std::uint32_t chunks) {
+    Recovered known;
+    known.job = testing::make_job("a");
+    known.outcome = completed(std::to_string(chunks));
+    known.last_chunk = chunks;
+    for (std::uint32_t number = 1; number <= chunks; ++number)
+      journal.stored["a"].push_back({number, Payload::of(std::to_string(number))});
+    journal.remembered["a"] = {known.job, *known.outcome};
+    room = 0;
+    return known;
+  }
   template <class Condition>
   void until(Condition met) {
     auto deadline = std::chrono::steady_clock::now() + 30s;
@@ -246,14 +258,8 @@ TEST_F(RunPodTest, AStopSilencesAJobInWhateverStateItIs) {
 }
 
 TEST_F(RunPodTest, ChunksOfAFormerLifeComeBeforeItsResult) {
-  Recovered known;
-  known.job = testing::make_job("a");
-  known.outcome = completed("3");
-  known.last_chunk = 3;
+  Recovered known = on_record(3);
   known.polled = 1;
-  journal.stored["a"] = {{1, Payload::of("1")}, {2, Payload::of("2")}, {3, Payload::of("3")}};
-  journal.remembered["a"] = {known.job, *known.outcome};
-  room = 0;
   source->recovered(known);
   bool settled = false;
   source->report(known.job, *known.outcome, [&] { settled = true; });
@@ -268,13 +274,7 @@ TEST_F(RunPodTest, ChunksOfAFormerLifeComeBeforeItsResult) {
 }
 
 TEST_F(RunPodTest, AReadThatFailsIsTriedAgainAndNothingIsLeftOut) {
-  Recovered known;
-  known.job = testing::make_job("a");
-  known.outcome = completed("1");
-  known.last_chunk = 1;
-  journal.stored["a"] = {{1, Payload::of("1")}};
-  journal.remembered["a"] = {known.job, *known.outcome};
-  room = 0;
+  const Recovered known = on_record(1);
   journal.unreadable_reads = 2;
   source->recovered(known);
   bool settled = false;

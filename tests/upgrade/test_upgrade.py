@@ -141,11 +141,12 @@ class Events(threading.Thread):
         try:
             last = None
             while True:
-                self.streams += 1
                 connection = http.client.HTTPConnection(*self.address, timeout=120)
                 headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last} if last else {})}
                 connection.request("GET", f"/stream/{self.job}", headers=headers)
-                text = connection.getresponse().read().decode()  # whole: it would throw for one that is cut off
+                response = connection.getresponse()
+                self.streams += 1
+                text = response.read().decode()  # whole: it would throw for one that is cut off
                 connection.close()
                 name = data = None
                 for line in text.split("\n"):
@@ -171,25 +172,30 @@ def test_nobody_notices(tmp_path, times):
     installed = Installed(tmp_path)
     with serve(tmp_path, installed, "--workers", "4") as endpoint:
         until(lambda: endpoint.get("/health").json["workers"]["ready"] == 4, 60, "all children")
-        long = [endpoint.run({"chunks": 80, "every_ms": 100}) for _ in range(3)]
+        hold = tmp_path / "hold"
+        long = [endpoint.run({"chunks": 80, "every_ms": 100, "hold": str(hold)}) for _ in range(3)]
         until(lambda: set(long) <= set(starts(tmp_path)), 60, "the handlers' start")
         readers = [Events(endpoint, job) for job in long]
         load = Load(endpoint)
         pids = {supervisor_of(endpoint)}
-        for _ in range(times):
+
+        def all_follow(streams):
             requests = load.requests
             until(lambda: load.requests > requests + 100 or load.failures, 60, "some load")
+            until(lambda: all(reader.streams == streams or reader.failure for reader in readers), 60, f"stream {streams} of each reader")
+
+        for upgrades in range(times):
+            all_follow(upgrades + 1)
             installed.good()
             pids.add(upgrade(endpoint))
-        requests = load.requests
-        until(lambda: load.requests > requests + 100 or load.failures, 60, "load on the new one")
+        all_follow(times + 1)
         load.end()
+        hold.touch()
         completed(endpoint, long, 80)
         for reader in readers:
             reader.join()
             assert not reader.failure, reader.failure
-            # On a slow machine the job ends before the last upgrade.
-            assert reader.chunks == list(range(80)) and 2 <= reader.streams <= times + 1
+            assert reader.chunks == list(range(80)) and reader.streams == times + 1
         for job in load.jobs:
             assert endpoint.wait(job)["status"] == "COMPLETED"
         assert len(pids) == times + 1 and len(load.jobs) > 20
