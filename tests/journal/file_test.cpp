@@ -11,7 +11,6 @@
 #include <iterator>
 #include <mutex>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "supervisor/journal/error.hpp"
@@ -39,15 +38,6 @@ class File : public ::testing::Test {
   std::string content(const std::string& suffix = "") {
     std::ifstream in(path(suffix), std::ios::binary);
     return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-  }
-  /// For what the journal does by itself when it is left alone: nothing announces it.
-  static bool eventually(const std::function<bool()>& done) {
-    auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-    while (!done()) {
-      if (std::chrono::steady_clock::now() > limit) return false;
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
-    return true;
   }
   std::string refusal(std::errc wanted) {
     try {

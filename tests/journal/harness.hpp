@@ -15,6 +15,7 @@
 #include <optional>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <vector>
 
 #include "supervisor/journal/store.hpp"
@@ -67,6 +68,16 @@ class Loop {
   std::condition_variable changed_;
   bool woken_ = false;
 };
+
+/// For what the journal does by itself when it is left alone: nothing announces it.
+inline bool eventually(const std::function<bool()>& done) {
+  auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (!done()) {
+    if (std::chrono::steady_clock::now() > limit) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return true;
+}
 
 inline Payload payload(std::string text) { return Payload::of(std::move(text)); }
 

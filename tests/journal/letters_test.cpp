@@ -1,9 +1,7 @@
 // What is kept of jobs that crashed for good, and a journal looked at from outside.
 
 #include <atomic>
-#include <chrono>
 #include <filesystem>
-#include <thread>
 
 #include "supervisor/journal/letters.hpp"
 #include "supervisor/journal/maintenance.hpp"
@@ -23,14 +21,6 @@ class Letters : public ::testing::Test {
   }
   std::string path() { return (directory_ / "state/journal.db").string(); }
   std::int64_t count(const char* sql) { return Connection(path()).number(sql); }
-  static bool eventually(const std::function<bool()>& done) {
-    auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-    while (!done()) {
-      if (std::chrono::steady_clock::now() > limit) return false;
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
-    return true;
-  }
 
   TemporaryDirectory directory_;
   std::atomic<std::int64_t> now_ms_{1'700'000'000'000};
