@@ -3,7 +3,8 @@
 // everything a stray has started is a stray too, whatever its environment says.
 //
 // Ending is a loop of search and kill, since what is being killed may fork meanwhile; it ends when a search finds
-// nothing. Each process is killed through a descriptor of its own after a second look at its start time, the group in
+// nothing, and nobody in its lists was gone when looked at: such a one may have left a child that the lists do not have
+// yet. Each process is killed through a descriptor of its own after a second look at its start time, the group in
 // one go besides. The zombie of the child is the anchor: while it is there, no stranger can have its group or
 // session.
 //
@@ -93,11 +94,15 @@ bool is_at_or_below(const ProcessFacts& process, const std::set<pid_t>& those) {
   return false;
 }
 
+struct Findings {
+  std::vector<ProcessFacts> processes;
+  bool disturbed = false;  ///< one in the lists has ended meanwhile: a child it had may have been missed
+};
+
 // All processes that belong to the dead child `leader`. Empty optional: the kernel does not list children.
-std::optional<std::vector<ProcessFacts>> search_below_reapers(pid_t leader, std::uint64_t since,
-                                                              std::string_view cookie) {
+std::optional<Findings> search_below_reapers(pid_t leader, std::uint64_t since, std::string_view cookie) {
   std::vector<pid_t> reapers = possible_reapers();
-  std::vector<ProcessFacts> found;
+  Findings findings;
   for (pid_t reaper : reapers) {
     auto children = children_of(reaper);
     if (!children) return std::nullopt;
@@ -105,15 +110,18 @@ std::optional<std::vector<ProcessFacts>> search_below_reapers(pid_t leader, std:
       if (pid == leader || pid == ::getpid() || std::find(reapers.begin(), reapers.end(), pid) != reapers.end())
         continue;
       auto facts = read_facts(pid);
-      if (!facts || facts->is_dead() || facts->start_time < since) continue;
-      if (belongs(*facts, leader, cookie)) found.push_back(std::move(*facts));
+      if (facts && facts->start_time < since) continue;
+      if (!facts || facts->is_dead())
+        findings.disturbed = true;
+      else if (belongs(*facts, leader, cookie))
+        findings.processes.push_back(std::move(*facts));
     }
   }
-  add_descendants(found);
-  return found;
+  add_descendants(findings.processes);
+  return findings;
 }
 
-std::vector<ProcessFacts> search_everywhere(pid_t leader, std::uint64_t since, std::string_view cookie) {
+Findings search_everywhere(pid_t leader, std::uint64_t since, std::string_view cookie) {
   std::map<pid_t, ProcessFacts> younger;
   for (pid_t pid : all_processes()) {
     auto facts = pid == leader || pid == ::getpid() ? std::nullopt : read_facts(pid);
@@ -127,17 +135,17 @@ std::vector<ProcessFacts> search_everywhere(pid_t leader, std::uint64_t since, s
     for (const auto& [pid, facts] : younger)
       if (strays.contains(facts.parent) && strays.insert(pid).second) more = true;
   }
-  std::vector<ProcessFacts> found;
-  found.reserve(strays.size());
-  for (pid_t pid : strays) found.push_back(younger.at(pid));
-  return found;
+  Findings findings;
+  findings.processes.reserve(strays.size());
+  for (pid_t pid : strays) findings.processes.push_back(younger.at(pid));
+  return findings;
 }
 
-std::vector<ProcessFacts> search(pid_t leader, std::string_view cookie, Search where) {
+Findings search(pid_t leader, std::string_view cookie, Search where) {
   auto facts = read_facts(leader);
   std::uint64_t since = facts ? facts->start_time : 0;
   if (where == Search::BelowReapers)
-    if (auto found = search_below_reapers(leader, since, cookie)) return std::move(*found);
+    if (auto findings = search_below_reapers(leader, since, cookie)) return std::move(*findings);
   return search_everywhere(leader, since, cookie);
 }
 
@@ -180,6 +188,7 @@ class Account {
 
 constexpr std::chrono::microseconds kFirstPause{500};
 constexpr std::chrono::microseconds kLongestPause{20'000};
+constexpr int kRepeats = 3;  // of disturbed searches that found nothing: others' processes come and go at all times
 
 class Ending : public std::enable_shared_from_this<Ending> {
  public:
@@ -196,7 +205,7 @@ class Ending : public std::enable_shared_from_this<Ending> {
     auto child = child_.lock();
     if (!child || child->reaped) return;
     // Without its zombie only the cookie tells: the numbers may be a stranger's.
-    std::vector<ProcessFacts> found = search(child->keeps_numbers() ? child->pid : -1, cookie_, Search::BelowReapers);
+    auto [found, disturbed] = search(child->keeps_numbers() ? child->pid : -1, cookie_, Search::BelowReapers);
     if (leaf_) add_members(*leaf_, found);
     account_.add_living(found);
     account_.found(found);
@@ -204,7 +213,8 @@ class Ending : public std::enable_shared_from_this<Ending> {
     child->signal_group(SIGKILL);
     if (leaf_) leaf_->kill();
     for (const ProcessFacts& process : found) end_process(process);
-    if (found.empty() || steady_clock::now() >= deadline_) return finish();
+    const bool settled = found.empty() && (!disturbed || repeats_++ == kRepeats);
+    if (settled || steady_clock::now() >= deadline_) return finish();
     timer_.expires_after(std::exchange(pause_, std::min(2 * pause_, kLongestPause)));
     timer_.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
       if (!error) self->round();
@@ -225,6 +235,7 @@ class Ending : public std::enable_shared_from_this<Ending> {
   const CgroupLeaf* leaf_;
   asio::steady_timer timer_;
   std::chrono::microseconds pause_ = kFirstPause;
+  int repeats_ = 0;
   Account account_;
 };
 
@@ -252,7 +263,7 @@ void end_strays(asio::any_io_executor executor, const Child& child, std::string 
 
 std::vector<Stray> find_strays(const Child& child, std::string_view cookie, Search where) {
   std::vector<Stray> strays;
-  for (ProcessFacts& process : search(child.pid(), cookie, where))
+  for (ProcessFacts& process : search(child.pid(), cookie, where).processes)
     strays.push_back({process.pid, std::move(process.name)});
   return strays;
 }
