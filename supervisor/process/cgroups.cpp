@@ -379,9 +379,8 @@ std::size_t Cgroups::end_leftovers(std::string_view cookie_prefix, const std::se
     for (const std::string& leaf : leaves_in(base, name_ + kLeafMark)) {
       const auto members = pids_in(read_from(leaf, "cgroup.procs"));
       const bool known = std::any_of(members.begin(), members.end(), [&](pid_t pid) {
-        return spared.contains(pid) || has_variable(pid, protocol::environment::kCookie, [&](std::string_view value) {
-                 return value.starts_with(cookie_prefix);
-               });
+        const auto is_ours = [&](std::string_view value) { return value.starts_with(cookie_prefix); };
+        return spared.contains(pid) || has_variable(pid, protocol::environment::kCookie, is_ours) == Has::Yes;
       });
       if (known) continue;
       ended += members.size();

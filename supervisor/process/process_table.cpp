@@ -123,32 +123,73 @@ Found look_for(File& file, std::string_view name, const std::function<bool(std::
   return length == 0 ? Found::Nothing : Found::No;
 }
 
+/// What /proc/PID/stat says, its fields numbered as in proc(5). False if there is no such process.
+class Stat {
+ public:
+  explicit Stat(pid_t pid) {
+    File file(Path("/proc/%d/stat", pid).text);
+    if (!file) return;
+    const std::string_view text(buffer_, file.read(buffer_, sizeof buffer_));
+    // The name stands in parentheses and may hold any character, these included.
+    const std::size_t open = text.find('('), close = text.rfind(')');
+    if (open == std::string_view::npos || close == std::string_view::npos || close + 3 > text.size()) return;
+    name = text.substr(open + 1, close - open - 1);
+    state = text[close + 2];
+    rest_ = text.substr(close + 3);
+  }
+  Stat(const Stat&) = delete;
+  explicit operator bool() const { return state != '\0'; }
+
+  /// Field `number` of those from 4 on; those asked for one after the other have to stand in this order. False if it is
+  /// not there.
+  template <typename Number>
+  bool take(int number, Number& value) {
+    for (; next_ <= number; ++next_) {
+      rest_.remove_prefix(std::min(rest_.find_first_not_of(' '), rest_.size()));
+      word_ = rest_.substr(0, rest_.find_first_of(" \n"));
+      rest_.remove_prefix(word_.size());
+    }
+    return take_number(word_, value);
+  }
+
+  std::string_view name;
+  char state = '\0';
+
+ private:
+  char buffer_[2048];
+  std::string_view rest_, word_;
+  int next_ = 4;
+};
+
 /// A descriptor that stands for the process: of its own kind, or where the kernel has none, of its directory in /proc.
 int open_process(pid_t pid) {
   int fd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
   return fd >= 0 ? fd : ::open(Path("/proc/%d", pid).text, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
+/// True from when execve(2) has given a process its new memory until arguments and environment are in place there, which
+/// is milliseconds where the program has to be read from its file first; true as well if the environment has appeared
+/// since it was read. One without memory (a thread of the kernel, a zombie) never shows any, and an empty one is one.
+bool is_beginning_a_program(pid_t pid) {
+  Stat stat(pid);
+  std::uint64_t memory = 0, code = 0, start = 0, end = 0;
+  if (!stat || !stat.take(23, memory) || memory == 0 || !stat.take(26, code)) return false;
+  // Where the code is the kernel says last of all: before, the bounds of the environment stand for nothing.
+  return code == 0 || (stat.take(50, start) && stat.take(51, end) && start != end);
+}
+
 }  // namespace
 
 std::optional<ProcessFacts> read_facts(pid_t pid) {
-  File file(Path("/proc/%d/stat", pid).text);
-  if (!file) return std::nullopt;
-  char buffer[1024];
-  std::string_view text(buffer, file.read(buffer, sizeof buffer));
-  // The name stands in parentheses and may hold any character, these included.
-  std::size_t open = text.find('('), close = text.rfind(')');
-  if (open == std::string_view::npos || close == std::string_view::npos || close + 3 > text.size()) return std::nullopt;
+  Stat stat(pid);
+  if (!stat) return std::nullopt;
   ProcessFacts facts;
   facts.pid = pid;
-  facts.name = text.substr(open + 1, close - open - 1);
-  facts.state = text[close + 2];
-  text.remove_prefix(close + 3);
-  long unused = 0;
-  bool good = take_number(text, facts.parent) && take_number(text, facts.group) && take_number(text, facts.session);
-  for (int field = 7; good && field < 20; ++field) good = take_number(text, unused);
-  good = good && take_number(text, facts.threads) && take_number(text, unused);
-  if (!good || !take_number(text, facts.start_time)) return std::nullopt;
+  facts.name = stat.name;
+  facts.state = stat.state;
+  if (!stat.take(4, facts.parent) || !stat.take(5, facts.group) || !stat.take(6, facts.session) ||
+      !stat.take(20, facts.threads) || !stat.take(22, facts.start_time))
+    return std::nullopt;
   return facts;
 }
 
@@ -179,18 +220,19 @@ std::vector<pid_t> ancestors() {
   return chain;
 }
 
-bool has_variable(pid_t pid, std::string_view name, const std::function<bool(std::string_view)>& matches) {
+Has has_variable(pid_t pid, std::string_view name, const std::function<bool(std::string_view)>& matches) {
   File file(Path("/proc/%d/environ", pid).text);
   Found found = file ? look_for(file, name, matches) : Found::Nothing;
-  if (found != Found::Nothing) return found == Found::Yes;
+  if (found != Found::Nothing) return found == Found::Yes ? Has::Yes : Has::No;
+  if (file && is_beginning_a_program(pid)) return Has::NotYet;
   // A main thread that has ended shows nothing; the others, if there are any, still do.
   bool there = false;
   for (pid_t thread : numbers_in(Path("/proc/%d/task", pid).text, there)) {
     if (thread == pid) continue;
     File again(Path("/proc/%d/task/%d/environ", pid, thread).text);
-    if (again && look_for(again, name, matches) == Found::Yes) return true;
+    if (again && look_for(again, name, matches) == Found::Yes) return Has::Yes;
   }
-  return false;
+  return Has::No;
 }
 
 bool end_process(const ProcessFacts& process) {
@@ -206,20 +248,12 @@ bool end_process(const ProcessFacts& process) {
 CpuTimes CpuTimes::read() {
   CpuTimes times;
   for (const pid_t pid : all_processes()) {
-    char buffer[2048];
-    File file(Path("/proc/%d/stat", static_cast<int>(pid)).text);
-    if (!file) continue;
-    std::string_view text(buffer, file.read(buffer, sizeof buffer));
-    const std::size_t name_end = text.rfind(')');
-    if (name_end == std::string_view::npos || name_end + 3 > text.size()) continue;
-    text.remove_prefix(name_end + 3);  // and the state
+    Stat stat(pid);
     Process process{.pid = pid};
-    std::int64_t field = 0;
-    for (int number = 4; number <= 17 && take_number(text, field); ++number) {
-      if (number == 4) process.parent = static_cast<pid_t>(field);
-      if (number == 6) process.session = static_cast<pid_t>(field);
-      if (number >= 14) process.ticks += field;
-    }
+    if (!stat || !stat.take(4, process.parent) || !stat.take(6, process.session)) continue;
+    // User and system time, its own and that of those it waited for.
+    std::int64_t ticks = 0;
+    for (int field = 14; field <= 17 && stat.take(field, ticks); ++field) process.ticks += ticks;
     times.processes_.push_back(process);
   }
   return times;

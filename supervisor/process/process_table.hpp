@@ -62,9 +62,12 @@ std::vector<pid_t> all_processes();
 /// From the caller's parent up to the first process of the machine (or container).
 std::vector<pid_t> ancestors();
 
-/// True if the environment the process was started with has a variable of this name for whose value `matches`. False
+/// `NotYet`: the process is just beginning another program, and shows an environment only a moment later.
+enum class Has : std::uint8_t { Yes, No, NotYet };
+
+/// Whether the environment the process was started with has a variable of this name for whose value `matches`. `No`
 /// where it may not be read. A process may have overwritten it.
-bool has_variable(pid_t pid, std::string_view name, const std::function<bool(std::string_view)>& matches);
+Has has_variable(pid_t pid, std::string_view name, const std::function<bool(std::string_view)>& matches);
 
 /// Sends SIGKILL through a descriptor of the process, after a check that pid and start time still go together. False if
 /// that process is gone, or cannot be signalled.

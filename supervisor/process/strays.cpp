@@ -4,7 +4,7 @@
 //
 // Ending is a loop of search and kill, since what is being killed may fork meanwhile; it ends when a search finds
 // nothing, and nobody in its lists was gone when looked at: such a one may have left a child that the lists do not have
-// yet. Each process is killed through a descriptor of its own after a second look at its start time, the group in
+// yet. Nor was anybody just beginning another program: whose that is can be told a moment later. Each process is killed through a descriptor of its own after a second look at its start time, the group in
 // one go besides. The zombie of the child is the anchor: while it is there, no stranger can have its group or
 // session.
 //
@@ -50,13 +50,14 @@ std::vector<pid_t> possible_reapers() {
   return reapers;
 }
 
-bool has_cookie(pid_t pid, std::string_view cookie) {
-  return !cookie.empty() &&
-         has_variable(pid, protocol::environment::kCookie, [&](std::string_view value) { return value == cookie; });
+Has has_cookie(pid_t pid, std::string_view cookie) {
+  if (cookie.empty()) return Has::No;
+  return has_variable(pid, protocol::environment::kCookie, [&](std::string_view value) { return value == cookie; });
 }
 
-bool belongs(const ProcessFacts& process, pid_t leader, std::string_view cookie) {
-  return process.session == leader || process.group == leader || has_cookie(process.pid, cookie);
+Has belongs(const ProcessFacts& process, pid_t leader, std::string_view cookie) {
+  if (process.session == leader || process.group == leader) return Has::Yes;
+  return has_cookie(process.pid, cookie);
 }
 
 // Adds the living descendants of `found` to it.
@@ -97,6 +98,13 @@ bool is_at_or_below(const ProcessFacts& process, const std::set<pid_t>& those) {
 struct Findings {
   std::vector<ProcessFacts> processes;
   bool disturbed = false;  ///< one in the lists has ended meanwhile: a child it had may have been missed
+  bool undecided = false;  ///< of one it could not be told yet: it was beginning another program
+
+  /// Takes in what was found out about one process.
+  void add(ProcessFacts process, Has belongs) {
+    undecided |= belongs == Has::NotYet;
+    if (belongs == Has::Yes) processes.push_back(std::move(process));
+  }
 };
 
 // All processes that belong to the dead child `leader`. Empty optional: the kernel does not list children.
@@ -111,10 +119,12 @@ std::optional<Findings> search_below_reapers(pid_t leader, std::uint64_t since, 
         continue;
       auto facts = read_facts(pid);
       if (facts && facts->start_time < since) continue;
-      if (!facts || facts->is_dead())
+      if (!facts || facts->is_dead()) {
         findings.disturbed = true;
-      else if (belongs(*facts, leader, cookie))
-        findings.processes.push_back(std::move(*facts));
+      } else {
+        const Has it_belongs = belongs(*facts, leader, cookie);
+        findings.add(std::move(*facts), it_belongs);
+      }
     }
   }
   add_descendants(findings.processes);
@@ -127,15 +137,18 @@ Findings search_everywhere(pid_t leader, std::uint64_t since, std::string_view c
     auto facts = pid == leader || pid == ::getpid() ? std::nullopt : read_facts(pid);
     if (facts && !facts->is_dead() && facts->start_time >= since) younger.emplace(pid, std::move(*facts));
   }
+  Findings findings;
   std::set<pid_t> strays;
-  for (const auto& [pid, facts] : younger)
-    if (belongs(facts, leader, cookie)) strays.insert(pid);
+  for (const auto& [pid, facts] : younger) {
+    const Has it_belongs = belongs(facts, leader, cookie);
+    findings.undecided |= it_belongs == Has::NotYet;
+    if (it_belongs == Has::Yes) strays.insert(pid);
+  }
   for (bool more = !strays.empty(); more;) {
     more = false;
     for (const auto& [pid, facts] : younger)
       if (strays.contains(facts.parent) && strays.insert(pid).second) more = true;
   }
-  Findings findings;
   findings.processes.reserve(strays.size());
   for (pid_t pid : strays) findings.processes.push_back(younger.at(pid));
   return findings;
@@ -189,6 +202,9 @@ class Account {
 constexpr std::chrono::microseconds kFirstPause{500};
 constexpr std::chrono::microseconds kLongestPause{20'000};
 constexpr int kRepeats = 3;  // of disturbed searches that found nothing: others' processes come and go at all times
+/// Of waiting for processes to show whose they are: far more than a program needs to begin on a busy machine, and no
+/// long delay where one never shows it.
+constexpr std::chrono::milliseconds kUndecidedTime{250};
 
 class Ending : public std::enable_shared_from_this<Ending> {
  public:
@@ -205,7 +221,8 @@ class Ending : public std::enable_shared_from_this<Ending> {
     auto child = child_.lock();
     if (!child || child->reaped) return;
     // Without its zombie only the cookie tells: the numbers may be a stranger's.
-    auto [found, disturbed] = search(child->keeps_numbers() ? child->pid : -1, cookie_, Search::BelowReapers);
+    auto [found, disturbed, undecided] =
+        search(child->keeps_numbers() ? child->pid : -1, cookie_, Search::BelowReapers);
     if (leaf_) add_members(*leaf_, found);
     account_.add_living(found);
     account_.found(found);
@@ -213,8 +230,10 @@ class Ending : public std::enable_shared_from_this<Ending> {
     child->signal_group(SIGKILL);
     if (leaf_) leaf_->kill();
     for (const ProcessFacts& process : found) end_process(process);
-    const bool settled = found.empty() && (!disturbed || repeats_++ == kRepeats);
-    if (settled || steady_clock::now() >= deadline_) return finish();
+    const auto now = steady_clock::now();
+    const bool decided = !undecided || now >= decided_by_;
+    const bool settled = found.empty() && decided && (!disturbed || repeats_++ == kRepeats);
+    if (settled || now >= deadline_) return finish();
     timer_.expires_after(std::exchange(pause_, std::min(2 * pause_, kLongestPause)));
     timer_.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
       if (!error) self->round();
@@ -231,6 +250,7 @@ class Ending : public std::enable_shared_from_this<Ending> {
   std::weak_ptr<Child::State> child_;
   std::string cookie_;
   steady_clock::time_point deadline_;
+  steady_clock::time_point decided_by_ = steady_clock::now() + kUndecidedTime;
   StrayHandler handler_;
   const CgroupLeaf* leaf_;
   asio::steady_timer timer_;
@@ -273,23 +293,27 @@ StrayReport end_leftovers(std::string_view prefix, std::chrono::milliseconds lim
   if (prefix.empty()) return account.report();
   std::vector<pid_t> our_own = ancestors();
   our_own.push_back(::getpid());
-  auto deadline = steady_clock::now() + limit;
+  const auto is_left_over = [&](std::string_view value) {
+    return value.starts_with(prefix) && !spared.cookies.contains(value);
+  };
+  const auto start = steady_clock::now();
   for (auto pause = kFirstPause;; pause = std::min(2 * pause, kLongestPause)) {
-    std::vector<ProcessFacts> found;
+    Findings findings;
     for (pid_t pid : all_processes()) {
       if (std::find(our_own.begin(), our_own.end(), pid) != our_own.end()) continue;
-      if (!has_variable(pid, protocol::environment::kCookie, [&](std::string_view value) {
-            return value.starts_with(prefix) && !spared.cookies.contains(value);
-          }))
-        continue;
-      if (auto facts = read_facts(pid); facts && !facts->is_dead()) found.push_back(std::move(*facts));
+      const Has it_is = has_variable(pid, protocol::environment::kCookie, is_left_over);
+      if (it_is == Has::No) continue;
+      if (auto facts = read_facts(pid); facts && !facts->is_dead()) findings.add(std::move(*facts), it_is);
     }
+    auto& found = findings.processes;
     add_descendants(found);
     std::erase_if(found, [&](const ProcessFacts& process) { return is_at_or_below(process, spared.processes); });
     account.add_living(found);
     account.found(found);
     for (const ProcessFacts& process : found) end_process(process);
-    if (found.empty() || steady_clock::now() >= deadline) return account.report();
+    const auto took = steady_clock::now() - start;
+    const bool settled = found.empty() && (!findings.undecided || took >= kUndecidedTime);
+    if (settled || took >= limit) return account.report();
     timespec time{0, std::chrono::nanoseconds(pause).count()};
     ::nanosleep(&time, nullptr);
   }

@@ -203,6 +203,20 @@ int leave_breeders(const Arguments&) {
   return 0;
 }
 
+// Becomes another program again and again. While it does, its environment cannot be read.
+int keep_becoming(const Arguments&) {
+  ::execl("/proc/self/exe", "naughty_child", "keep-becoming", nullptr);
+  return 96;
+}
+
+int leave_becoming(const Arguments&) {
+  as_daemon(true, [] {
+    leave_stdio();
+    keep_becoming({});
+  });
+  return 0;
+}
+
 // Says two lines, one of them without an end, and leaves somebody who holds its stdout.
 int leave_pipe_holder(const Arguments&) {
   say("first");
@@ -303,6 +317,8 @@ const std::map<std::string, int (*)(const Arguments&)> kDeeds{
     {"leave-disguised", leave_disguised},
     {"leave-headless", leave_headless},
     {"leave-breeders", leave_breeders},
+    {"keep-becoming", keep_becoming},
+    {"leave-becoming", leave_becoming},
     {"leave-pipe-holder", leave_pipe_holder},
     {"close-stdout", close_stdout},
     {"flood", flood},

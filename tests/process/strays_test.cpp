@@ -102,6 +102,18 @@ TEST(Strays, ThoseThatGoOnForkingAreEnded) {
   EXPECT_TRUE(find_strays(*subject.child, cookie, Search::Everywhere).empty());
 }
 
+TEST(Strays, OneThatIsBecomingAnotherProgramIsWaitedFor) {
+  Loop loop;
+  for (int i = 0; i < 20; ++i) {
+    std::string cookie = make_cookie(kPrefix);
+    Subject subject(loop, with_cookie({"leave-becoming"}, cookie));
+    subject.until_end();
+    StrayReport report = subject.end_strays(cookie);
+    EXPECT_EQ(report.count, 1U);
+    EXPECT_TRUE(report.survivors.empty());
+  }
+}
+
 TEST(Strays, NeighboursAreLeftAlone) {
   Loop loop;
   std::string mine = make_cookie(kPrefix), others = make_cookie(kPrefix);
@@ -173,6 +185,15 @@ TEST(Leftovers, OfOneStateDirectoryAreEndedAndNoOthers) {
   EXPECT_EQ(old.until_end().signal, SIGKILL);
   EXPECT_TRUE(is_running(stranger.child->pid()));
   EXPECT_EQ(end_leftovers(kPrefix, kLimit).count, 0U);
+}
+
+TEST(Leftovers, OneThatIsBecomingAnotherProgramIsWaitedFor) {
+  Loop loop;
+  for (int i = 0; i < 20; ++i) {
+    Subject gone(loop, with_cookie({"leave-becoming"}, make_cookie(kPrefix)));
+    gone.until_end();
+    EXPECT_EQ(end_leftovers(kPrefix, kLimit).count, 1U);
+  }
 }
 
 TEST(Leftovers, NothingIsTheEmptyPrefix) {
