@@ -150,7 +150,9 @@ TEST_F(PoolTest, ADeathBeforeTheFirstJobIsAFailedSetUp) {
   start(std::move(options));
   for (std::size_t i = 0; i < 3; ++i) {
     until([&] { return in_state(WorkerState::Ready) == 1; });
-    kill(pool_->snapshot().at(0).pid, SIGKILL);
+    // The one before may still be listed: what it left behind is being ended.
+    for (const WorkerView& view : pool_->snapshot())
+      if (view.state == WorkerState::Ready) kill(view.pid, SIGKILL);
     until([&] { return core_.deaths.size() == i + 1; });
     EXPECT_EQ(core_.trouble.size(), i / 2);
   }
@@ -374,11 +376,12 @@ TEST_F(PoolTest, EndsWhatAnEarlierSupervisorHasLeft) {
     execle("/bin/sleep", "sleep", "600", nullptr, environment);
     _exit(1);
   }
-  // Its environment can be read once it is executing.
+  // From here on it is no fork of the test any more, though its environment may not be there yet.
   const std::string comm = "/proc/" + std::to_string(stray) + "/comm";
   for (std::string name; name != "sleep";) std::ifstream(comm) >> name;
   start(options);
   EXPECT_PRED2(contains, core_.said, "an earlier supervisor had left");
+  kill(stray, SIGKILL);
   EXPECT_EQ(waitpid(stray, nullptr, 0), stray);
 }
 
